@@ -1,0 +1,1 @@
+"""Journeys that cross apps, one function each, read top to bottom."""

@@ -1,0 +1,47 @@
+"""A program goes live: rules, tiers, rewards and offers together, or not at all."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from programs.models import Program
+from programs.rules import parse_program
+from programs.services import publish_program
+from rewards.services import publish_rewards
+
+TEMPLATES = Path(settings.BASE_DIR) / "data" / "templates"
+
+
+def publish(*, document: Mapping[str, Any], at: datetime, by: UUID | None = None) -> Program:
+    """
+    Publish a program document in the client we stand in.
+
+    :raises programs.rules.ProgramError: naming every field that is wrong
+    """
+    with transaction.atomic():
+        program = publish_program(document=document, at=at, by=by)
+        publish_rewards(spec=parse_program(document))
+    return program
+
+
+def templates() -> dict[str, str]:
+    """The names of the templates by their code."""
+    return {path.name.removesuffix(".program.json"): _read(path)["name"] for path in sorted(TEMPLATES.glob("*.json"))}
+
+
+def apply_template(*, template: str, at: datetime, by: UUID | None = None) -> Program:
+    """Publish a template's program in the client we stand in. :raises KeyError: unknown template"""
+    if template not in templates():
+        raise KeyError(template)
+    return publish(document=_read(TEMPLATES / f"{template}.program.json"), at=at, by=by)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

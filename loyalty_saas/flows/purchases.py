@@ -1,0 +1,139 @@
+"""From a purchase at the till to points, tier and offer."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import structlog
+from django.conf import settings
+from django.db import OperationalError, transaction
+
+from loyalty_saas import workers
+from members.models import Purchase
+from members.services import accrual, insights, purchases
+from members.services.accrual import Credited, Item
+from members.services.purchases import Accepted, Key, PurchaseInput
+from programs.queries import NoProgram, ProgramInForce, program_in_force
+from programs.rules import Evaluation, preview
+from rewards.services import refresh_offers
+from tenants.context import current_client
+from tenants.keys import uuid7
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The answer to a purchase: whether it is new, what it will earn by unit, and whether workers were woken."""
+
+    accepted: Accepted
+    credits: dict[str, int]
+    woken: bool
+
+
+def zone() -> ZoneInfo:
+    """The time zone of the client we stand in."""
+    return ZoneInfo(current_client().time_zone)
+
+
+def take_purchase(*, purchase: PurchaseInput, at: datetime, key: Key | None = None, answer: dict[str, Any]) -> Receipt:
+    """
+    Accept a purchase, show the credit it will bring and wake the worker that gives it.
+
+    `answer` is completed with the credit and kept for the caller's key.
+
+    :raises members.services.refusals.Refused: with the reason; nothing is recorded
+    """
+    credits = preview_credits(purchase)
+    answer["credits"] = [{"unit": unit, "amount": amount} for unit, amount in sorted(credits.items())]
+    accepted = purchases.record_purchase(purchase=purchase, at=at, key=key, answer=answer)
+    woken = workers.wake(current_client().schema_name)
+    return Receipt(accepted, credits, woken)
+
+
+def preview_credits(purchase: PurchaseInput) -> dict[str, int]:
+    """What a sale will earn by unit under the program in force; nothing for returns, or without a program."""
+    if purchase.kind != Purchase.Kind.SALE:
+        return {}
+    try:
+        program = program_in_force()
+    except NoProgram:
+        return {}
+    made = preview_evaluation(purchase=purchase, program=program)
+    return {unit: amount for unit, amount in made.credits.items() if amount}
+
+
+def preview_evaluation(*, purchase: PurchaseInput, program: ProgramInForce) -> Evaluation:
+    """The outcome of every rule for a sale that has not happened yet; nothing is written."""
+    known = accrual.load_known(member_ids=[purchase.member_id], program=program)[purchase.member_id]
+    event = accrual.event_of(_as_item(purchase), zone=zone())
+    budgets = accrual.budgets_left(program) if "budget" in program.compiled.needs else {}
+    return preview(program.compiled, event, known.state, budgets)
+
+
+def _as_item(purchase: PurchaseInput) -> Item:
+    lines = [
+        {
+            "position": position,
+            "sku": line.sku,
+            "category": line.category,
+            "quantity": str(line.quantity),
+            "amount": line.amount,
+            "earning": line.earning,
+        }
+        for position, line in enumerate(purchase.lines, start=1)
+    ]
+    return Item(
+        source_id=uuid7(),
+        member_id=purchase.member_id,
+        kind=str(purchase.kind),
+        occurred_at=purchase.occurred_at,
+        day=purchase.occurred_at.astimezone(zone()).date(),
+        amount=purchase.amount,
+        channel=purchase.channel,
+        location=purchase.location_code,
+        sale_id=None,
+        activity="",
+        properties={},
+        lines=lines,
+    )
+
+
+def credit_next_batch(*, at: datetime, limit: int | None = None) -> Credited:
+    """
+    Carry one batch of what waits to points, tiers and offers, in one transaction.
+
+    A batch that fails is rolled back and tried in halves; an item that fails alone three times is set aside.
+    """
+    try:
+        program = program_in_force()
+    except NoProgram:
+        return accrual.NOTHING
+    size = limit or settings.BATCH_SIZE
+    try:
+        with transaction.atomic():
+            credited = accrual.credit_waiting(program=program, at=at, zone=zone(), limit=size)
+            refresh_offers(member_ids=credited.member_ids, at=at, zone=zone())
+    except OperationalError:
+        raise
+    except Exception as error:
+        log.exception("accrual.batch_failed", size=size)
+        return _after_failure(error=error, at=at, size=size)
+    return credited
+
+
+def _after_failure(*, error: Exception, at: datetime, size: int) -> Credited:
+    if size > 1:
+        return credit_next_batch(at=at, limit=size // 4 or 1)
+    with transaction.atomic():
+        set_aside = accrual.note_failure(error=error, at=at)
+    return Credited(purchases=0, member_ids=tuple(set_aside))
+
+
+def settle_in(*, at: datetime) -> None:
+    """After a drain: take the shop's yardsticks anew where it has grown, and follow with segments and offers."""
+    with transaction.atomic():
+        if insights.rescale_if_grown(at=at, zone=zone()):
+            member_ids = insights.refresh_all(at=at, zone=zone())
+            refresh_offers(member_ids=member_ids, at=at, zone=zone())

@@ -1,0 +1,118 @@
+"""Who may pass: every route says which actors it admits, and a route that does not admits nobody."""
+
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.contrib.auth import logout
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.utils import timezone, translation
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext as _
+from django_htmx.http import HttpResponseClientRedirect
+
+from loyalty_saas import sessions
+from loyalty_saas.access_table import LIBRARY_ACCESS
+from tenants.access import Access, Actor, Undeclared, access_of
+from tenants.middleware import HEALTH, Handler
+from tenants.queries import Standing, standing
+
+logger = structlog.get_logger(__name__)
+
+NEEDS_SECOND_FACTOR = {Actor.PLATFORM, Actor.PROVIDER, Actor.OWNER, Actor.MANAGER}
+# What is open to somebody who still has to set up the second factor.
+WAY_TO_SECOND_FACTOR = {"mfa_activate_totp", "account_reauthenticate", "account_logout"}
+NOBODY = Standing(frozenset())
+
+
+class AccessMiddleware:
+    """Sets ``request.standing`` and ``request.second_factor``, both looked up when asked for, and judges each route."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.standing = SimpleLazyObject(lambda: _standing(request))  # type: ignore[attr-defined]
+        request.second_factor = SimpleLazyObject(lambda: _second_factor(request))  # type: ignore[attr-defined]
+        if request.path not in HEALTH and settings.SESSION_COOKIE_NAME in request.COOKIES:
+            _end_or_keep(request)
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        """Let the request pass, send it to sign in, or refuse it."""
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        access = _declared(view, name)
+        if Actor.ANYONE in access.actors or _is_for_machines(view, access):
+            return None
+        if not request.user.is_authenticated:
+            return _to_sign_in(request)
+        actors = request.standing.actors  # type: ignore[attr-defined]
+        if _lacks_second_factor(request) and name not in WAY_TO_SECOND_FACTOR:
+            return _go(request, "mfa_activate_totp")
+        if not access.admits(actors):
+            raise PermissionDenied(_("Your role does not include this page."))
+        return None
+
+
+def _standing(request: HttpRequest) -> Standing:
+    user = request.user
+    if not user.is_authenticated:
+        return NOBODY
+    return standing(user=user, client=request.client, at=timezone.now())  # type: ignore[attr-defined]
+
+
+def _second_factor(request: HttpRequest) -> str:
+    return sessions.second_factor_of(request.user) if request.user.is_authenticated else ""
+
+
+def _end_or_keep(request: HttpRequest) -> None:
+    if not request.user.is_authenticated:
+        return
+    at = timezone.now()
+    if not sessions.is_good(request, factor=str(request.second_factor), at=at):  # type: ignore[attr-defined]
+        logger.warning("session_ended", user=str(request.user.pk), reason="other host, other factor, idle or old")
+        logout(request)
+        return
+    sessions.keep_alive(request, at=at)
+    if request.user.language:
+        translation.activate(request.user.language)
+
+
+def _declared(view: Any, name: str) -> Access:
+    try:
+        return access_of(view, name=name, others=LIBRARY_ACCESS)
+    except Undeclared:
+        logger.error("route_undeclared", route=name, view=getattr(view, "__qualname__", repr(view)))
+        raise PermissionDenied(_("This page is closed.")) from None
+
+
+def _is_for_machines(view: Any, access: Access) -> bool:
+    """Whether Django REST framework stands at this door: it authenticates keys itself."""
+    return (
+        Actor.MACHINE in access.actors
+        and isinstance(getattr(view, "cls", None), type)
+        and issubclass(view.cls, APIView)
+    )
+
+
+def _lacks_second_factor(request: HttpRequest) -> bool:
+    needed = settings.REQUIRE_SECOND_FACTOR and bool(NEEDS_SECOND_FACTOR & request.standing.actors)  # type: ignore[attr-defined]
+    return needed and not request.second_factor  # type: ignore[attr-defined]
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
+    if getattr(request, "htmx", None):
+        return HttpResponseClientRedirect(settings.LOGIN_REDIRECT_URL)
+    if request.method not in {"GET", "HEAD"}:
+        return redirect(settings.LOGIN_URL)
+    return redirect_to_login(request.get_full_path())
+
+
+def _go(request: HttpRequest, name: str) -> HttpResponseBase:
+    answer = redirect(name)
+    return HttpResponseClientRedirect(answer.url) if getattr(request, "htmx", None) else answer

@@ -1,0 +1,1 @@
+"""The shop's pages on its own host: what the program brings, members, promises, and files on their way in."""

@@ -1,0 +1,1 @@
+"""One table of addresses for the platform host, one for client hosts."""

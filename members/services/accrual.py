@@ -1,0 +1,398 @@
+"""
+Crediting what waits: rules → traces → entries and lots → tiers and insights, a batch of members at a time.
+
+Members are locked and their purchases taken in order of occurrence, so several workers share a client's backlog
+without a member's return ever passing its sale.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db import connections
+
+from members import ledger
+from members.models import WorkItem
+from members.services import insights, tiers
+from members.services.returns import Returned, Sold, TakenBack
+from programs.queries import ProgramInForce
+from programs.rules import Evaluation, Event, EventKind, Line, MemberState, evaluate
+from tenants.routers import CLIENT
+
+MAX_ATTEMPTS = 3
+# Rules that look at tier or segment see what the purchase before has made of them.
+_JUDGED_BETWEEN = frozenset({"tier", "segment"})
+
+
+@dataclass(frozen=True)
+class Credited:
+    """What one batch did."""
+
+    purchases: int = 0
+    member_ids: tuple[UUID, ...] = ()
+
+
+NOTHING = Credited()
+
+
+@dataclass(slots=True)
+class Item:
+    """One waiting purchase or activity with all that its crediting needs."""
+
+    source_id: UUID
+    member_id: UUID
+    kind: str
+    occurred_at: datetime
+    day: date
+    amount: int
+    channel: str
+    location: str
+    sale_id: UUID | None
+    activity: str
+    properties: dict[str, Any]
+    lines: list[dict[str, Any]]
+
+    @property
+    def is_activity(self) -> bool:
+        return bool(self.activity)
+
+    @property
+    def takes_back(self) -> bool:
+        return self.kind in {"return", "void"}
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one member while a batch runs."""
+
+    state: MemberState
+    insight: insights.Figures
+    touched_rules: set[str] = field(default_factory=set)
+
+
+def credit_waiting(*, program: ProgramInForce, at: datetime, zone: ZoneInfo, limit: int = 500) -> Credited:
+    """
+    Credit one batch inside the caller's transaction: all effects of an item, and its work item gone, or nothing.
+
+    Returns NOTHING when nothing waits that another worker does not hold.
+    """
+    member_ids = _claim(limit)
+    if not member_ids:
+        return NOTHING
+    one_each = bool(program.compiled.needs & _JUDGED_BETWEEN)
+    items = _take(member_ids=member_ids, limit=limit * 4 if limit > 1 else 1, one_each=one_each)
+    batch = Batch(program=program, at=at, zone=zone, items=items)
+    batch.run()
+    batch.write()
+    touched = tuple(sorted({item.member_id for item in items}))
+    tiers.settle(member_ids=touched, as_of=_latest(items), program=program, at=at)
+    insights.refresh(member_ids=touched, at=at, zone=zone)
+    return Credited(purchases=len(items), member_ids=touched)
+
+
+def _latest(items: Iterable[Item]) -> dict[UUID, datetime]:
+    latest: dict[UUID, datetime] = {}
+    for item in items:
+        latest[item.member_id] = max(item.occurred_at, latest.get(item.member_id, item.occurred_at))
+    return latest
+
+
+class Batch:
+    """Items of locked members, evaluated in memory and written at once."""
+
+    def __init__(self, *, program: ProgramInForce, at: datetime, zone: ZoneInfo, items: Sequence[Item]) -> None:
+        self.program, self.at, self.zone, self.items = program, at, zone, items
+        member_ids = sorted({item.member_id for item in items})
+        self.known = load_known(member_ids=member_ids, program=program)
+        self.budgets = _lock_budgets(program) if "budget" in program.compiled.needs else {}
+        self.book = ledger.Book(member_ids=member_ids, at=at, zone=zone, with_lots=False)
+        self.returns = TakenBack(book=self.book, zone=zone, program=program)
+        self.traces: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """Evaluate every item, each member's in order of occurrence."""
+        back = [item for item in self.items if item.takes_back]
+        self.book.load_lots({item.member_id for item in back})
+        self.returns.load(sources=[item.source_id for item in back], at=self.at)
+        for item in self.items:
+            if item.takes_back:
+                self._take_back(item)
+            else:
+                self._credit(item)
+
+    def _credit(self, item: Item) -> None:
+        known = self.known[item.member_id]
+        event = event_of(item, zone=self.zone)
+        made = evaluate(self.program.compiled, event, known.state, self.budgets)
+        known.touched_rules.update(outcome.code for outcome in made.outcomes)
+        entries = self._earn(item=item, made=made)
+        self.traces += [
+            _trace(item.source_id, self.program.rule_ids[outcome.code], outcome) for outcome in made.outcomes
+        ]
+        if item.amount > 0 or not item.is_activity:
+            # A trip that was paid for is bought like anything else.
+            known.insight.note_sale(amount=item.amount, day=item.day)
+        if not item.is_activity:
+            self.returns.remember(Sold.of(item=item, made=made, entries=entries, program=self.program))
+        elif item.activity == "visit":
+            known.insight.note_visit(day=item.day)
+
+    def _earn(self, *, item: Item, made: Evaluation) -> dict[str, UUID]:
+        entries = {}
+        for code, amount in made.credits.items():
+            if amount <= 0:
+                continue
+            unit = self.program.units[code]
+            account = self.book.account(member_id=item.member_id, unit=unit)
+            cause = ledger.Cause(
+                key=f"earn:{item.source_id}:{code}",
+                occurred_at=item.occurred_at,
+                purchase_id=None if item.is_activity else item.source_id,
+                activity_id=item.source_id if item.is_activity else None,
+            )
+            entries[code] = self.book.earn(account=account, unit=unit, amount=amount, cause=cause)
+        return entries
+
+    def _take_back(self, item: Item) -> None:
+        returned: Returned = self.returns.take_back(item)
+        self.traces += returned.traces
+        self.known[item.member_id].insight.note_return(amount=item.amount)
+
+    def write(self) -> None:
+        """Send everything to the database; the work items go last."""
+        self.book.write()
+        self.returns.write()
+        with connections[CLIENT].cursor() as cursor:
+            if self.traces:
+                cursor.execute(_INSERT_TRACES, [json.dumps(self.traces)])
+            _save_rule_states(cursor=cursor, known=self.known, program=self.program, budgets=self.budgets)
+            insights.save(cursor=cursor, figures={i: k.insight for i, k in self.known.items()})
+            cursor.execute(_REMOVE_ITEMS, [[item.source_id for item in self.items]])
+
+
+def event_of(item: Item, *, zone: ZoneInfo) -> Event:
+    """What the rules see of an item."""
+    kind: EventKind = "sale"
+    if item.is_activity:
+        kind = item.activity if item.activity in {"sign_up", "birthday"} else "activity"  # type: ignore[assignment]
+    return Event(
+        kind=kind,
+        local=item.occurred_at.astimezone(zone),
+        day=item.day,
+        amount=item.amount,
+        lines=tuple(
+            Line(
+                line["position"],
+                line["sku"],
+                line["category"],
+                Decimal(line["quantity"]),
+                line["amount"],
+                line["earning"],
+            )
+            for line in item.lines
+        ),
+        location=item.location,
+        channel=item.channel,
+        activity=item.activity,
+        properties={k: v if isinstance(v, str) else Decimal(str(v)) for k, v in item.properties.items()},
+    )
+
+
+def _trace(source_id: UUID, rule_id: UUID, outcome: Any) -> dict[str, Any]:
+    return {
+        "source_id": str(source_id),
+        "rule_id": str(rule_id),
+        "result": outcome.result,
+        "amount": outcome.amount,
+        "line_amounts": list(outcome.line_amounts) if outcome.amount else [],
+        "reason": outcome.reason,
+        "detail": dict(outcome.detail),
+    }
+
+
+# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _claim(limit: int) -> list[UUID]:
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_CLAIM_MEMBERS, [limit])
+        return [member_id for (member_id,) in cursor.fetchall()]
+
+
+def _take(*, member_ids: list[UUID], limit: int, one_each: bool) -> list[Item]:
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_SELECT_ITEMS, {"members": member_ids, "limit": limit, "each": 1 if one_each else limit})
+        return [_item(row) for row in cursor.fetchall()]
+
+
+def _item(row: tuple[Any, ...]) -> Item:
+    *plain, properties, lines = row
+    values: list[Any] = [*plain, json.loads(properties or "{}"), json.loads(lines or "[]")]
+    return Item(*values)
+
+
+def load_known(*, member_ids: Sequence[UUID], program: ProgramInForce) -> dict[UUID, Known]:
+    """What the rules and insights need to know of these members; rule states only where a rule asks for them."""
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_SELECT_KNOWN, [list(member_ids)])
+        known = {row[0]: _known(row) for row in cursor.fetchall()}
+        if program.compiled.needs & {"remainder", "caps"}:
+            cursor.execute(_SELECT_RULE_STATES, [list(member_ids)])
+            for member_id, code, remainder, used in cursor.fetchall():
+                state = known[member_id].state
+                state.remainders[code] = remainder
+                state.used.update({(code, period): count for period, count in json.loads(used).items()})
+    return known
+
+
+def _known(row: tuple[Any, ...]) -> Known:
+    _member_id, tier, segment, purchases, spend, first_day, last_day, last_visit = row
+    figures = insights.Figures(purchases or 0, spend or 0, first_day, last_day, last_visit)
+    state = MemberState(
+        tier=tier or None,
+        segments=frozenset({segment} if segment else ()),
+        purchases=purchases or 0,
+        last_visit=last_visit,
+    )
+    return Known(state, figures)
+
+
+def _lock_budgets(program: ProgramInForce) -> dict[str, int]:
+    """What is left of each rule's budget, held until the transaction ends."""
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_LOCK_BUDGETS, [sorted(_budgets(program))])
+    return budgets_left(program)
+
+
+def budgets_left(program: ProgramInForce) -> dict[str, int]:
+    """What is left of each rule's budget, in the unit's smallest step."""
+    budgets = _budgets(program)
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_SELECT_BUDGETS, [sorted(budgets)])
+        used = dict(cursor.fetchall())
+    return {code: max(0, budget - used.get(code, 0)) for code, budget in budgets.items()}
+
+
+def _budgets(program: ProgramInForce) -> dict[str, int]:
+    return {rule.code: rule.caps.budget for rule in program.spec.rules if rule.caps.budget is not None}
+
+
+# ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _save_rule_states(
+    *, cursor: Any, known: dict[UUID, Known], program: ProgramInForce, budgets: dict[str, int]
+) -> None:
+    if program.compiled.needs & {"remainder", "caps"}:
+        rows = [row for member_id, one in known.items() for row in _rule_states(member_id, one)]
+        if rows:
+            cursor.execute(_UPSERT_RULE_STATES, [json.dumps(rows)])
+    if budgets:
+        limits = {rule.code: rule.caps.budget or 0 for rule in program.spec.rules}
+        used = [{"rule_code": code, "used": limits[code] - left} for code, left in budgets.items()]
+        cursor.execute(_UPDATE_BUDGETS, [json.dumps(used)])
+
+
+def _rule_states(member_id: UUID, known: Known) -> Iterable[dict[str, Any]]:
+    by_rule: dict[str, dict[str, int]] = {}
+    for (code, period), count in known.state.used.items():
+        by_rule.setdefault(code, {})[period] = count
+    for code in known.touched_rules & (set(known.state.remainders) | set(by_rule)):
+        yield {
+            "member_id": str(member_id),
+            "rule_code": code,
+            "remainder": known.state.remainders.get(code, 0),
+            "used": by_rule.get(code, {}),
+        }
+
+
+# ── when a batch fails ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def note_failure(*, error: BaseException, at: datetime) -> list[UUID]:
+    """
+    Count a failed attempt on the item that a batch of one would have taken; the third sets it aside.
+
+    Runs in a transaction of its own, after the batch's has been rolled back. Returns the members concerned.
+    """
+    items = _take(member_ids=_claim(1), limit=1, one_each=True)
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(
+            _COUNT_ATTEMPT,
+            {"items": [i.source_id for i in items], "error": repr(error)[:500], "most": MAX_ATTEMPTS, "at": at},
+        )
+    return [item.member_id for item in items]
+
+
+def waiting() -> int:
+    """How many items wait in this client, those set aside not counted."""
+    return WorkItem.objects.filter(quarantined_at=None).count()
+
+
+_CLAIM_MEMBERS = """
+    SELECT m.id FROM members_member m
+    WHERE m.id IN (SELECT member_id FROM (SELECT member_id FROM members_workitem WHERE quarantined_at IS NULL
+                                          ORDER BY source_id LIMIT %s) AS next)
+    ORDER BY m.id FOR NO KEY UPDATE SKIP LOCKED
+"""
+_SELECT_ITEMS = """
+    WITH ranked AS (
+        SELECT w.*, row_number() OVER (PARTITION BY w.member_id ORDER BY w.occurred_at, w.source_id) AS turn
+        FROM members_workitem w WHERE w.member_id = ANY(%(members)s::uuid[]) AND w.quarantined_at IS NULL
+    ), taken AS (
+        SELECT * FROM ranked WHERE turn <= %(each)s ORDER BY turn, member_id LIMIT %(limit)s
+    )
+    SELECT t.source_id, t.member_id, COALESCE(p.kind, 'activity'), COALESCE(p.occurred_at, a.occurred_at),
+           COALESCE(p.day, a.day), COALESCE(p.amount, a.amount), COALESCE(p.channel, a.channel),
+           COALESCE(o.code, ''), p.sale_id, COALESCE(a.kind, ''), a.properties::text,
+           (SELECT json_agg(json_build_object('id', l.id, 'position', l.position, 'sku', l.sku,
+                    'category', l.category, 'quantity', l.quantity::text, 'amount', l.amount, 'earning', l.earning,
+                    'sale_line_id', l.sale_line_id) ORDER BY l.position)::text
+            FROM members_purchaseline l WHERE l.purchase_id = p.id)
+    FROM taken t
+    LEFT JOIN members_purchase p ON p.id = t.source_id
+    LEFT JOIN members_activity a ON a.id = t.source_id
+    LEFT JOIN programs_location o ON o.id = COALESCE(p.location_id, a.location_id)
+    ORDER BY t.member_id, t.turn
+"""
+_SELECT_KNOWN = """
+    SELECT m.id, t.tier, i.segment, i.purchases, i.spend, i.first_day, i.last_day, i.last_visit
+    FROM unnest(%s::uuid[]) AS m(id)
+    LEFT JOIN members_tierstatus t ON t.member_id = m.id
+    LEFT JOIN members_insight i ON i.member_id = m.id
+"""
+_SELECT_RULE_STATES = """
+    SELECT member_id, rule_code, remainder, used::text FROM members_rulestate WHERE member_id = ANY(%s::uuid[])
+"""
+_LOCK_BUDGETS = """
+    INSERT INTO members_rulebudget (rule_code, used) SELECT code, 0 FROM unnest(%s::text[]) AS r(code) ORDER BY code
+    ON CONFLICT (rule_code) DO UPDATE SET used = members_rulebudget.used
+"""
+_SELECT_BUDGETS = "SELECT rule_code, used FROM members_rulebudget WHERE rule_code = ANY(%s::text[])"
+_UPDATE_BUDGETS = """
+    UPDATE members_rulebudget b SET used = r.used
+    FROM jsonb_to_recordset(%s::jsonb) AS r(rule_code text, used bigint) WHERE b.rule_code = r.rule_code
+"""
+_INSERT_TRACES = """
+    INSERT INTO members_ruletrace (source_id, rule_id, result, amount, line_amounts, reason, detail)
+    SELECT source_id, rule_id, result, amount, line_amounts, reason, detail
+    FROM jsonb_to_recordset(%s::jsonb) AS r(source_id uuid, rule_id uuid, result text, amount bigint,
+         line_amounts bigint[], reason text, detail jsonb)
+"""
+_UPSERT_RULE_STATES = """
+    INSERT INTO members_rulestate (member_id, rule_code, remainder, used)
+    SELECT member_id, rule_code, remainder, used
+    FROM jsonb_to_recordset(%s::jsonb) AS r(member_id uuid, rule_code text, remainder bigint, used jsonb)
+    ON CONFLICT (member_id, rule_code) DO UPDATE SET remainder = excluded.remainder, used = excluded.used
+"""
+_REMOVE_ITEMS = "DELETE FROM members_workitem WHERE source_id = ANY(%s::uuid[])"
+_COUNT_ATTEMPT = """
+    UPDATE members_workitem SET attempts = attempts + 1, error = %(error)s,
+           quarantined_at = CASE WHEN attempts + 1 >= %(most)s THEN %(at)s END
+    WHERE source_id = ANY(%(items)s::uuid[])
+"""

@@ -1,0 +1,110 @@
+"""Tiers: what members hold is settled from what they did in the period, with the figure it was judged by."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connections
+
+from members.models import TierStatus
+from programs.queries import ProgramInForce
+from programs.rules import TierSetSpec, add_months, tier_for
+from tenants.keys import uuid7
+from tenants.routers import CLIENT
+
+_BASIS = {
+    "spend": """SELECT sum(p.amount) FROM members_purchase p
+                WHERE p.member_id = m.id AND p.occurred_at > m.since AND p.occurred_at <= m.until""",
+    "count": """SELECT count(*) FROM members_purchase p
+                WHERE p.member_id = m.id AND p.occurred_at > m.since AND p.occurred_at <= m.until
+                  AND p.kind = 'sale'""",
+    "earned": """SELECT sum(e.amount) FROM members_ledgerentry e JOIN members_pointsaccount a ON a.id = e.account_id
+                 WHERE a.member_id = m.id AND e.occurred_at > m.since AND e.occurred_at <= m.until
+                   AND e.kind IN ('earn', 'reverse')""",
+    "quantity": """SELECT sum((a.properties->>%(property)s)::numeric)::bigint FROM members_activity a
+                   WHERE a.member_id = m.id AND a.occurred_at > m.since AND a.occurred_at <= m.until
+                     AND a.properties->>%(property)s ~ '^[0-9]+(\\.[0-9]+)?$'""",
+}
+_LONG_AGO = "1900-01-01T00:00:00+00:00"
+
+
+def settle(*, member_ids: Sequence[UUID], as_of: Mapping[UUID, datetime], program: ProgramInForce, at: datetime) -> int:
+    """Judge these members' tiers, each by the period that ends at its `as_of`; how many moved."""
+    tiers = program.spec.tiers
+    if tiers is None or not member_ids:
+        return 0
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_SELECT.format(basis=_BASIS[tiers.basis]), _window(tiers=tiers, as_of=as_of, ids=member_ids))
+        judged = [_judge(*row, tiers=tiers) for row in cursor.fetchall()]
+        moved = [one for one in judged if one["after"] != one["before"]]
+        cursor.execute(_UPSERT, {"rows": json.dumps(judged), "at": at})
+        if moved:
+            cursor.execute(_INSERT_CHANGES, {"rows": json.dumps(moved), "program": program.id})
+    return len(moved)
+
+
+def _window(*, tiers: TierSetSpec, as_of: Mapping[UUID, datetime], ids: Sequence[UUID]) -> dict[str, Any]:
+    rows = [
+        {
+            "id": str(member_id),
+            "since": _months_before(as_of[member_id], tiers.period_months) if tiers.period_months else _LONG_AGO,
+            "until": as_of[member_id].isoformat(),
+        }
+        for member_id in ids
+    ]
+    return {"members": json.dumps(rows), "property": tiers.property or ""}
+
+
+def _months_before(until: datetime, months: int) -> str:
+    day = add_months(until.date(), -months)
+    return datetime.combine(day, until.timetz()).isoformat()
+
+
+def _judge(
+    member_id: UUID, until: datetime, basis: int, before: str, since: datetime | None, *, tiers: TierSetSpec
+) -> dict[str, Any]:
+    after = tier_for(tiers.levels, basis, before or None) or ""
+    return {
+        "id": str(uuid7()),
+        "member_id": str(member_id),
+        "basis": basis,
+        "before": before,
+        "after": after,
+        "since": (since if since and after == before else until).isoformat(),
+        "until": until.isoformat(),
+    }
+
+
+def settle_all(*, program: ProgramInForce, at: datetime, chunk: int = 5000) -> int:
+    """Judge every member who holds a tier or could reach one, as of now; how many moved."""
+    if program.spec.tiers is None:
+        return 0
+    member_ids = list(TierStatus.objects.order_by("pk").values_list("pk", flat=True))
+    parts = [member_ids[start : start + chunk] for start in range(0, len(member_ids), chunk)]
+    return sum(settle(member_ids=part, as_of=dict.fromkeys(part, at), program=program, at=at) for part in parts)
+
+
+_SELECT = """
+    WITH m AS (
+        SELECT id, since, until FROM jsonb_to_recordset(%(members)s::jsonb)
+            AS r(id uuid, since timestamptz, until timestamptz)
+    )
+    SELECT m.id, m.until, COALESCE(b.total, 0)::bigint, COALESCE(s.tier, ''), s.since
+    FROM m LEFT JOIN members_tierstatus s ON s.member_id = m.id
+    LEFT JOIN LATERAL ({basis}) AS b(total) ON true
+"""
+_UPSERT = """
+    INSERT INTO members_tierstatus (member_id, tier, basis, since, settled_at)
+    SELECT member_id, after, basis, since, %(at)s
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(member_id uuid, after text, basis bigint, since timestamptz)
+    ON CONFLICT (member_id) DO UPDATE
+    SET tier = excluded.tier, basis = excluded.basis, since = excluded.since, settled_at = excluded.settled_at
+"""
+_INSERT_CHANGES = """
+    INSERT INTO members_tierchange (id, member_id, program_id, before, after, basis, at)
+    SELECT id, member_id, %(program)s, before, after, basis, until
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(id uuid, member_id uuid, before text, after text, basis bigint,
+         until timestamptz)
+"""

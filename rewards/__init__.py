@@ -1,0 +1,1 @@
+"""Floor 4: what a member can get, and who is offered what."""

@@ -1,0 +1,54 @@
+"""The door: a request belongs to the platform, to one open client, or to nobody."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.translation import gettext as _
+
+from tenants.context import client_connection, use_client
+from tenants.models import Client
+from tenants.queries import client_of_host
+
+HEALTH = {"/livez", "/readyz"}
+Handler = Callable[[HttpRequest], HttpResponseBase]
+
+
+class HostMiddleware:
+    """Sets ``request.client`` (None on the platform host) and stands in that client until the answer is complete."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.client = None  # type: ignore[attr-defined]
+        host = _host(request)
+        if request.path in HEALTH or host == settings.PLATFORM_HOST:
+            request.urlconf = settings.PLATFORM_URLCONF
+            return self.get_response(request)
+        client = client_of_host(host) if host else None
+        if client is None:
+            return _refuse(404, _("No shop has this address."))
+        if not client.is_open:
+            return _refuse(503, _("This shop's program is not available at the moment."))
+        return self._answer(request, client)
+
+    def _answer(self, request: HttpRequest, client: Client) -> HttpResponseBase:
+        request.client = client  # type: ignore[attr-defined]
+        try:
+            with use_client(client):
+                return self.get_response(request)
+        finally:
+            client_connection().forget_client()
+
+
+def _host(request: HttpRequest) -> str | None:
+    try:
+        return request.get_host().rpartition(":")[0].lower() or request.get_host().lower()
+    except DisallowedHost:
+        return None
+
+
+def _refuse(status: int, words: str) -> HttpResponse:
+    return HttpResponse(words, status=status, content_type="text/plain; charset=utf-8")

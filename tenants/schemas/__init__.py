@@ -1,0 +1,1 @@
+"""Schemas and roles of clients: made from a kept script, migrated together, held apart by rights, all by the owner."""

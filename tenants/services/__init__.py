@@ -1,0 +1,1 @@
+"""Changes to the public tables and to the schemas of clients, one verb each."""

@@ -1,0 +1,1 @@
+"""Floor 4: what staff learn and how they do."""
