@@ -22,7 +22,7 @@ from tenants.queries import primary_url, url_on
 FRESH_SECONDS = 300
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):
     """Sign-in only; addresses in mails name our own hosts, and limits count people, not hosts."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -32,7 +32,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """The address of the connection; a header counts only where ``TRUSTED_PROXIES`` says how many wrote it."""
         forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
         if 0 < settings.TRUSTED_PROXIES <= len(forwarded):
-            return forwarded[-settings.TRUSTED_PROXIES]
+            return str(forwarded[-settings.TRUSTED_PROXIES])
         return str(request.META.get("REMOTE_ADDR") or "unknown")
 
     def get_reset_password_from_key_url(self, key: str) -> str:
@@ -63,7 +63,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return str(credentials.get("email", "")).lower()
 
 
-class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+class SecondFactorAdapter(DefaultMFAAdapter):
     """Secrets of authenticator apps are sealed in the database; roles that need a second factor keep theirs."""
 
     def encrypt(self, text: str) -> str:

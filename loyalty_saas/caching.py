@@ -24,20 +24,20 @@ class OutlivingClient(RedisCacheClient):
         self._memory = LocMemCache("while-redis-is-away", {"KEY_FUNCTION": "loyalty_saas.caching.as_it_is"})
         self._away_until = 0.0
 
-    def add(self, key: str, value: Any, timeout: int | None) -> bool:
-        return self._ask(super().add, self._memory.add, key, value, timeout)
+    def add(self, *args: Any) -> bool:
+        return self._ask(super().add, self._memory.add, *args)
 
-    def get(self, key: str, default: Any) -> Any:
-        return self._ask(super().get, self._memory.get, key, default)
+    def get(self, *args: Any) -> Any:
+        return self._ask(super().get, self._memory.get, *args)
 
-    def set(self, key: str, value: Any, timeout: int | None) -> None:
-        self._ask(super().set, self._memory.set, key, value, timeout)
+    def set(self, *args: Any) -> None:
+        self._ask(super().set, self._memory.set, *args)
 
-    def touch(self, key: str, timeout: int | None) -> bool:
-        return self._ask(super().touch, self._memory.touch, key, timeout)
+    def touch(self, *args: Any) -> bool:
+        return self._ask(super().touch, self._memory.touch, *args)
 
-    def delete(self, key: str) -> bool:
-        return self._ask(super().delete, self._memory.delete, key)
+    def delete(self, *args: Any) -> bool:
+        return self._ask(super().delete, self._memory.delete, *args)
 
     def _ask(self, server: Callable[..., T], memory: Callable[..., T], *args: Any) -> T:
         if time.monotonic() >= self._away_until:

@@ -17,7 +17,7 @@ def _every(seconds: float, task: str) -> dict[str, object]:
     return {"task": f"loyalty_saas.tasks.{task}", "schedule": seconds, "options": {"expires": max(seconds, 10.0)}}
 
 
-@app.on_after_configure.connect  # type: ignore[untyped-decorator]
+@app.on_after_configure.connect
 def schedule(sender: Celery, **kwargs: object) -> None:
     """What the scheduler sends; all of it only finds work that the database holds."""
     from django.conf import settings
@@ -32,7 +32,7 @@ def schedule(sender: Celery, **kwargs: object) -> None:
     }
 
 
-@worker_init.connect  # type: ignore[untyped-decorator]
+@worker_init.connect
 def begin(**kwargs: object) -> None:
     """A worker that starts leaves signs of life for /readyz."""
     from loyalty_saas.health import leave_signs_of_life

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from tenants.access import Actor
 from tenants.models import Client, Provider
-from tenants.queries import Standing
+from tenants.queries import Standing, primary_url
 
 _MANAGERS = {Actor.OWNER, Actor.MANAGER}
 _NOBODY = Standing(frozenset())
@@ -62,6 +62,15 @@ class Face:
         """Where the visitor may go."""
         actors = self._standing.actors
         return [place for place in (CLIENT_PLACES if self.client else PLATFORM_PLACES) if place.actors & actors]
+
+    @cached_property
+    def homes(self) -> list[tuple[str, str]]:
+        """The clients where somebody who came to the platform's host has a role, with their addresses."""
+        user = getattr(self._request, "user", None)
+        if self.client or user is None or not user.is_authenticated:
+            return []
+        mine = Client.objects.filter(grants__user=user).distinct().order_by("name")[:10]
+        return [(client.name, primary_url(client)) for client in mine]
 
     @property
     def house(self) -> str:

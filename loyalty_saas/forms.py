@@ -28,11 +28,11 @@ class _OnceOnly:
         return code
 
 
-class SecondFactorForm(_OnceOnly, AuthenticateForm):  # type: ignore[misc]
+class SecondFactorForm(_OnceOnly, AuthenticateForm):
     """The second step of signing in."""
 
 
-class SecondFactorAgainForm(_OnceOnly, ReauthenticateForm):  # type: ignore[misc]
+class SecondFactorAgainForm(_OnceOnly, ReauthenticateForm):
     """The second factor before something sensitive."""
 
 

@@ -17,6 +17,7 @@ from tenants.access import Actor, admits
 from tenants.routers import PUBLIC
 
 OK = "ok"
+A_TABLE = "public.tenants_client"
 WORKERS = "workers"
 HEARTBEAT_SECONDS = 15
 DATABASE_SECONDS = 0.8
@@ -56,7 +57,7 @@ def database_state() -> str:
         connection = psycopg2.connect(**_login(), async_=True)
         _wait(connection, deadline)
         cursor = connection.cursor()
-        cursor.execute("SELECT to_regclass('public.tenants_client') IS NOT NULL")
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [A_TABLE])
         _wait(connection, deadline)
         (migrated,) = cursor.fetchone() or (False,)
     except TimeoutError:

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
@@ -39,7 +39,9 @@ class AccessMiddleware:
         request.second_factor = SimpleLazyObject(lambda: _second_factor(request))  # type: ignore[attr-defined]
         if request.path not in HEALTH and settings.SESSION_COOKIE_NAME in request.COOKIES:
             _end_or_keep(request)
-        return self.get_response(request)
+        # Days and hours on the pages are those of the shop.
+        with timezone.override(request.client.time_zone if request.client else None):  # type: ignore[attr-defined]
+            return self.get_response(request)
 
     def process_view(
         self, request: HttpRequest, view: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -93,11 +95,12 @@ def _declared(view: Any, name: str) -> Access:
 
 def _is_for_machines(view: Any, access: Access) -> bool:
     """Whether Django REST framework stands at this door: it authenticates keys itself."""
-    return (
-        Actor.MACHINE in access.actors
-        and isinstance(getattr(view, "cls", None), type)
-        and issubclass(view.cls, APIView)
-    )
+    if Actor.MACHINE not in access.actors:
+        return False
+    # Its views read settings that name modules of ours: importing it above would turn in a circle.
+    from rest_framework.views import APIView
+
+    return isinstance(getattr(view, "cls", None), type) and issubclass(view.cls, APIView)
 
 
 def _lacks_second_factor(request: HttpRequest) -> bool:
@@ -106,13 +109,14 @@ def _lacks_second_factor(request: HttpRequest) -> bool:
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
-    if getattr(request, "htmx", None):
-        return HttpResponseClientRedirect(settings.LOGIN_REDIRECT_URL)
-    if request.method not in {"GET", "HEAD"}:
-        return redirect(settings.LOGIN_URL)
-    return redirect_to_login(request.get_full_path())
+    if request.method in {"GET", "HEAD"} and not getattr(request, "htmx", None):
+        return redirect_to_login(request.get_full_path())
+    return _go(request, settings.LOGIN_URL)
 
 
 def _go(request: HttpRequest, name: str) -> HttpResponseBase:
-    answer = redirect(name)
-    return HttpResponseClientRedirect(answer.url) if getattr(request, "htmx", None) else answer
+    """Send the visitor, or the whole page of a fragment asked for by script, to another page."""
+    answer: HttpResponseBase = HttpResponseRedirect(reverse(name))
+    if getattr(request, "htmx", None):
+        answer = HttpResponseClientRedirect(reverse(name))
+    return answer

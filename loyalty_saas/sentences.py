@@ -43,7 +43,14 @@ class Why:
         """What a rule would make of something that has not happened yet."""
         unit, names = program.units[outcome.unit], program.rule_names
         return Why(
-            names[outcome.code], unit.name, unit.decimals, outcome.result, outcome.amount, outcome.reason, outcome.detail, names
+            names[outcome.code],
+            unit.name,
+            unit.decimals,
+            outcome.result,
+            outcome.amount,
+            outcome.reason,
+            outcome.detail,
+            names,
         )
 
     def points(self, amount: int) -> str:

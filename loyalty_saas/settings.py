@@ -9,6 +9,8 @@ from typing import Any
 import environ
 import structlog
 
+from loyalty_saas.logs import name_client
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
@@ -305,6 +307,7 @@ LOG_FORMAT = env("LOG_FORMAT", default="console" if DEBUG and sys.stderr.isatty(
 LOG_LEVEL = env("LOG_LEVEL", default="INFO")
 _shared_processors: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    name_client,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -29,7 +29,6 @@ def drain() -> int:
     """Credit what waits in a client, batch after batch, until nothing does or others should have a turn."""
     schema_name = current_client().schema_name
     workers.begun(f"drain:{schema_name}")
-    forget_waiting(schema_name)
     done = 0
     for _turn in range(BATCHES_A_TURN):
         credited = purchases.credit_next_batch(at=timezone.now())
@@ -39,6 +38,9 @@ def drain() -> int:
     else:
         workers.wake(schema_name)
         return done
+    if not waiting():
+        # Only now: a worker that dies before leaves the note, and the sweep finds it.
+        forget_waiting(schema_name)
     if done:
         purchases.settle_in(at=timezone.now())
         workers.send_once(
@@ -52,7 +54,7 @@ def drain() -> int:
 
 
 def forget_waiting(schema_name: str) -> None:
-    """Take the client off the list of those with work: what comes from now on puts it there again."""
+    """Take the client off the list of those with work; what comes from now on puts it there again."""
     WaitingClient.objects.filter(pk=schema_name).delete()
 
 

@@ -8,13 +8,14 @@ or five hundred purchases. Triggers move balances and lots; the database refuses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.db import connections
 
+from members.copying import copy_rows
 from members.models import LedgerEntry, Member
 from members.rules import midnight
 from programs.queries import Unit
@@ -62,7 +63,12 @@ class Account:
     owed_before: int = 0
     may_owe: bool = False
     is_new: bool = False
+    # The id as it is written, once instead of in every row.
+    text: str = ""
     lots: dict[UUID, OpenLot] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.text = str(self.id)
 
     def available(self, at: datetime) -> int:
         """What may be spent at `at`."""
@@ -98,10 +104,11 @@ class Book:
     def __init__(self, *, member_ids: Sequence[UUID], at: datetime, zone: ZoneInfo, with_lots: bool = True) -> None:
         self.at, self.zone = at, zone
         self._accounts = _load_accounts(member_ids)
+        self._dates: dict[tuple[UUID, date], tuple[datetime, datetime | None]] = {}
         self._new_accounts: list[Account] = []
-        self._entries: list[dict[str, Any]] = []
-        self._lots: list[dict[str, Any]] = []
-        self._allocations: list[dict[str, Any]] = []
+        self._entries: list[tuple[Any, ...]] = []
+        self._lots: list[tuple[Any, ...]] = []
+        self._allocations: list[tuple[Any, ...]] = []
         if with_lots:
             self._load_lots(list(self._accounts.values()))
 
@@ -128,18 +135,10 @@ class Book:
     ) -> UUID:
         """Give points in a lot of their own, pending and expiring as the unit (or `dates`) says; debt is paid first."""
         entry_id = self._enter(account=account, kind=kind, amount=amount, cause=cause)
-        dates = dates or lifetime(unit=unit, occurred_at=cause.occurred_at, zone=self.zone)
+        dates = dates or self._lifetime(unit=unit, occurred_at=cause.occurred_at)
         lot = OpenLot(entry_id, amount, 0, *dates)
         account.lots[entry_id] = lot
-        self._lots.append(
-            {
-                "entry_id": str(entry_id),
-                "account_id": str(account.id),
-                "remaining": amount,
-                "available_at": lot.available_at.isoformat(),
-                "expires_at": lot.expires_at.isoformat() if lot.expires_at else None,
-            }
-        )
+        self._lots.append((entry_id, account.text, amount, 0, lot.available_at, lot.expires_at))
         if account.debt:
             paid = min(account.debt, amount)
             account.debt -= paid
@@ -232,33 +231,39 @@ class Book:
         with connections[CLIENT].cursor() as cursor:
             if self._new_accounts:
                 cursor.execute(_INSERT_ACCOUNTS, [_json(_account_row(a) for a in self._new_accounts)])
-            if self._entries:
-                cursor.execute(_INSERT_ENTRIES, [self.at, _json(self._entries)])
-            if self._lots:
-                cursor.execute(_INSERT_LOTS, [_json(self._lots)])
-            if self._allocations:
-                cursor.execute(_INSERT_ALLOCATIONS, [_json(self._allocations)])
+            copy_rows(cursor=cursor, table="members_ledgerentry", columns=_ENTRY, rows=self._entries)
+            copy_rows(cursor=cursor, table="members_lot", columns=_LOT, rows=self._lots)
+            copy_rows(cursor=cursor, table="members_allocation", columns=_ALLOCATION, rows=self._allocations)
             if owing := [a for a in self._accounts.values() if a.debt != a.owed_before]:
                 cursor.execute(_UPDATE_DEBTS, [_json({"id": str(a.id), "debt": a.debt} for a in owing)])
+
+    def _lifetime(self, *, unit: Unit, occurred_at: datetime) -> tuple[datetime, datetime | None]:
+        """Worked out once for each unit and local day: most of a batch falls on a few."""
+        day = occurred_at.astimezone(self.zone).date()
+        dates = self._dates.get((unit.id, day))
+        if dates is None:
+            dates = self._dates[unit.id, day] = lifetime(unit=unit, occurred_at=occurred_at, zone=self.zone)
+        return dates if unit.pending_days else (occurred_at, dates[1])
 
     def _enter(self, *, account: Account, kind: str, amount: int, cause: Cause) -> UUID:
         entry_id = uuid7()
         account.balance += amount
         self._entries.append(
-            {
-                "id": str(entry_id),
-                "account_id": str(account.id),
-                "kind": str(kind),
-                "amount": amount,
-                "balance_after": account.balance,
-                "key": cause.key,
-                "purchase_id": str(cause.purchase_id) if cause.purchase_id else None,
-                "activity_id": str(cause.activity_id) if cause.activity_id else None,
-                "corrects_id": str(cause.corrects_id) if cause.corrects_id else None,
-                "reason": cause.reason,
-                "made_by": str(cause.made_by) if cause.made_by else None,
-                "occurred_at": cause.occurred_at.isoformat(),
-            }
+            (
+                entry_id,
+                account.text,
+                kind,
+                amount,
+                account.balance,
+                cause.key,
+                cause.purchase_id,
+                cause.activity_id,
+                cause.corrects_id,
+                cause.reason,
+                cause.made_by,
+                cause.occurred_at,
+                self.at,
+            )
         )
         return entry_id
 
@@ -346,15 +351,15 @@ def _load_accounts(member_ids: Sequence[UUID]) -> dict[tuple[UUID, UUID], Accoun
 
 def _account_row(account: Account) -> dict[str, Any]:
     return {
-        "id": str(account.id),
+        "id": account.text,
         "member_id": str(account.member_id),
         "unit_id": str(account.unit_id),
         "may_owe": account.may_owe,
     }
 
 
-def _allocation(*, entry_id: UUID, lot_id: UUID, amount: int) -> dict[str, Any]:
-    return {"id": str(uuid7()), "entry_id": str(entry_id), "lot_id": str(lot_id), "amount": amount}
+def _allocation(*, entry_id: UUID, lot_id: UUID, amount: int) -> tuple[Any, ...]:
+    return uuid7(), entry_id, lot_id, amount
 
 
 def _json(rows: Iterable[dict[str, Any]]) -> str:
@@ -373,26 +378,12 @@ _INSERT_ACCOUNTS = """
     SELECT id, member_id, unit_id, 0, 0, 0, may_owe
     FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, member_id uuid, unit_id uuid, may_owe boolean)
 """
-_INSERT_ENTRIES = """
-    INSERT INTO members_ledgerentry (id, account_id, kind, amount, balance_after, key, purchase_id, activity_id,
-                                     corrects_id, reason, made_by, occurred_at, at)
-    SELECT id, account_id, kind, amount, balance_after, key, purchase_id, activity_id, corrects_id, reason, made_by,
-           occurred_at, %s
-    FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, account_id uuid, kind text, amount bigint, balance_after bigint,
-         key text, purchase_id uuid, activity_id uuid, corrects_id uuid, reason text, made_by uuid,
-         occurred_at timestamptz)
-"""
-_INSERT_LOTS = """
-    INSERT INTO members_lot (entry_id, account_id, remaining, held, available_at, expires_at)
-    SELECT entry_id, account_id, remaining, 0, available_at, expires_at
-    FROM jsonb_to_recordset(%s::jsonb) AS r(entry_id uuid, account_id uuid, remaining bigint, available_at timestamptz,
-         expires_at timestamptz)
-"""
-_INSERT_ALLOCATIONS = """
-    INSERT INTO members_allocation (id, entry_id, lot_id, amount)
-    SELECT id, entry_id, lot_id, amount
-    FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, entry_id uuid, lot_id uuid, amount bigint)
-"""
+_ENTRY = (
+    "id", "account_id", "kind", "amount", "balance_after", "key", "purchase_id", "activity_id", "corrects_id", "reason",
+    "made_by", "occurred_at", "at",
+)  # fmt: skip
+_LOT = ("entry_id", "account_id", "remaining", "held", "available_at", "expires_at")
+_ALLOCATION = ("id", "entry_id", "lot_id", "amount")
 _UPDATE_DEBTS = """
     UPDATE members_pointsaccount a SET debt = r.debt
     FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, debt bigint) WHERE a.id = r.id

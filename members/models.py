@@ -12,10 +12,10 @@ from django.utils.translation import gettext_lazy as _
 from programs.models import EarningRule, Location, UnitType
 from tenants.models import ClientRow, Row, append_only, never_emptied
 
+
 def quantity_field(**options: Any) -> "models.DecimalField[Decimal | int, Decimal]":
     """A quantity of pieces, kilograms or days, in thousandths at most."""
     return models.DecimalField(max_digits=14, decimal_places=3, **options)
-
 
 
 if TYPE_CHECKING:
@@ -388,6 +388,11 @@ class PointsAccount(ClientRow, Row):
                 ),
             ),
             pgtrigger.Protect(
+                name="pointsaccount_never_changes",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.AnyChange(exclude=["balance", "in_lots", "debt", "may_owe"]),
+            ),
+            pgtrigger.Protect(
                 name="pointsaccount_starts_empty",
                 operation=pgtrigger.Insert,
                 condition=pgtrigger.Condition("NEW.balance <> 0 OR NEW.in_lots <> 0 OR NEW.debt <> 0"),
@@ -506,6 +511,11 @@ class Lot(ClientRow, models.Model):
                 name="lot_moved_by_allocations_alone",
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition("pg_trigger_depth() = 0 AND OLD.remaining <> NEW.remaining"),
+            ),
+            pgtrigger.Protect(
+                name="lot_never_changes",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.AnyChange(exclude=["remaining", "held"]),
             ),
             pgtrigger.Protect(name="lot_never_deleted", operation=pgtrigger.Delete),
             pgtrigger.Trigger(

@@ -257,10 +257,11 @@ _FIND = """
     found AS (
         SELECT w.v, i.member_id AS id FROM wanted w JOIN members_identifier i ON i.value = w.v
         UNION SELECT w.v, m.id FROM wanted w JOIN members_member m ON m.number = w.v
-        UNION SELECT w.v, m.id FROM wanted w JOIN members_member m ON m.id::text = w.v
+        UNION SELECT w.v, m.id FROM wanted w JOIN members_member m
+            ON m.id = CASE WHEN w.v ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN w.v::uuid END
     )
-    SELECT f.v, COALESCE(m.merged_into_id, m.id) FROM found f JOIN members_member m ON m.id = f.id
-    WHERE m.status <> 'closed'
+    SELECT f.v, min(COALESCE(m.merged_into_id, m.id)::text)::uuid FROM found f JOIN members_member m ON m.id = f.id
+    WHERE m.status <> 'closed' GROUP BY f.v HAVING count(DISTINCT COALESCE(m.merged_into_id, m.id)) = 1
 """
 _BALANCES = """
     SELECT a.unit_id, a.balance,
@@ -294,7 +295,8 @@ _DAYS = """
                sum(amount) FILTER (WHERE kind = 'earn') AS earned,
                -sum(amount) FILTER (WHERE kind = 'reverse') AS reversed,
                -sum(amount) FILTER (WHERE kind = 'spend') AS spent
-        FROM members_ledgerentry GROUP BY 1
+        FROM members_ledgerentry
+        WHERE occurred_at >= (%(first)s::date::timestamp AT TIME ZONE %(zone)s) GROUP BY 1
     )
     SELECT d.day, COALESCE((SELECT sum(n) FROM joined j WHERE j.day <= d.day), 0)::integer AS members,
            COALESCE((SELECT n FROM joined j WHERE j.day = d.day), 0)::integer AS new_members,
@@ -302,6 +304,7 @@ _DAYS = """
            COALESCE(b.returns, 0) AS returns, COALESCE(b.revenue, 0)::bigint AS revenue,
            COALESCE(b.repeat_revenue, 0)::bigint AS repeat_revenue, COALESCE(m.earned, 0)::bigint AS earned,
            COALESCE(m.reversed, 0)::bigint AS reversed, COALESCE(m.spent, 0)::bigint AS spent,
-           COALESCE((SELECT sum(total) FROM moved e WHERE e.day <= d.day), 0)::bigint AS outstanding
+           (COALESCE((SELECT sum(balance) FROM members_pointsaccount), 0)
+            - COALESCE((SELECT sum(total) FROM moved e WHERE e.day > d.day), 0))::bigint AS outstanding
     FROM days d LEFT JOIN bought b ON b.day = d.day LEFT JOIN moved m ON m.day = d.day ORDER BY d.day
 """

@@ -72,5 +72,5 @@ class HasScope(BasePermission):
         access = access_of(view)
         if Actor.ANYONE in access.actors:
             return True
-        key = request.auth
-        return isinstance(key, ApiKey) and access.scopes.get(request.method or "", "none") in key.scopes
+        key, method = request.auth, "GET" if request.method == "HEAD" else request.method or ""
+        return isinstance(key, ApiKey) and access.scopes.get(method, "none") in key.scopes

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
-import structlog
 from django.apps import apps
 from django.db import connections, transaction
 
@@ -26,7 +25,8 @@ def client_connection() -> "DatabaseWrapper":
 
 def current_schema() -> str | None:
     """The schema of the client we stand in, or None."""
-    return client_connection().schema_name
+    schema_name: str | None = client_connection().schema_name
+    return schema_name
 
 
 def current_client() -> "Client":
@@ -43,14 +43,13 @@ def use_client(client: "Client") -> Iterator["Client"]:
     connection = client_connection()
     before = connection.tenant
     connection.set_tenant(client)
-    with structlog.contextvars.bound_contextvars(client=client.schema_name):
-        try:
-            yield client
-        finally:
-            if before is None:
-                connection.forget_client()
-            else:
-                connection.set_tenant(before)
+    try:
+        yield client
+    finally:
+        if before is None:
+            connection.forget_client()
+        else:
+            connection.set_tenant(before)
 
 
 @contextmanager

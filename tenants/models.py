@@ -54,7 +54,7 @@ class ClientQuerySet(models.QuerySet[_M]):
 class ClientRow(models.Model):
     """A row of a client's schema, which can be saved and deleted only while standing in that client."""
 
-    objects: ClassVar[models.Manager[Self]] = models.Manager.from_queryset(ClientQuerySet)()  # type: ignore[misc]
+    objects: ClassVar[models.Manager[Self]] = models.Manager.from_queryset(ClientQuerySet)()
 
     _loaded_in: str | None = None
 
@@ -138,6 +138,8 @@ class Client(Row):
     status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
     closed_reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    # django-tenants asks when a client is deleted; its schema is dropped by the owner's login alone.
+    auto_drop_schema = False
 
     class Meta:
         constraints = [

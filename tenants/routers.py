@@ -15,7 +15,7 @@ OWNER = "owner"
 
 def belongs_to_client(app_label: str) -> bool:
     """Whether the app's tables live in client schemas."""
-    return apps.get_app_config(app_label).name in settings.TENANT_APPS
+    return bool(apps.get_app_config(app_label).name in settings.TENANT_APPS)
 
 
 class FloorRouter(TenantSyncRouter):
@@ -32,5 +32,5 @@ class FloorRouter(TenantSyncRouter):
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool:
         if db != OWNER:
             return False
-        in_public = connections[db].schema_name == "public"
+        in_public: bool = getattr(connections[db], "schema_name", None) == "public"
         return belongs_to_client(app_label) != in_public

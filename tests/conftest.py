@@ -137,7 +137,7 @@ def new_client(provider: "Provider", spare_batch: int) -> NewClient:
             from loyalty_saas.flows.programs import apply_template
 
             with use_client(client):
-                apply_template(client=client, template=template, at=at)
+                apply_template(template=template, at=at)
         return client
 
     def claim(at: datetime) -> str:

@@ -16,8 +16,10 @@ from tests.http import ClientBrowser
 PASSWORD = "correct horse battery staple"
 
 
-def person(role: str | None = None, *, client: Client | None = None, provider: Provider | None = None, factor: bool = True) -> User:
-    """A user nobody else has, with a role in `client` or of `provider`, and an authenticator app unless told otherwise."""
+def person(
+    role: str | None = None, *, client: Client | None = None, provider: Provider | None = None, factor: bool = True
+) -> User:
+    """A user nobody else has, with a role in `client` or of `provider`, and by default an authenticator app."""
     user = User.objects.create_user(f"{role or 'nobody'}-{secrets.token_hex(5)}@example.com", PASSWORD, name="Sam Doe")
     if role:
         at_provider = provider if role == Role.PROVIDER else None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from django.utils.translation import gettext as _
@@ -51,7 +51,7 @@ class JsonAlone(BaseContentNegotiation):
 class ApiView(APIView):
     """A view that says no to a method before it asks for a key, and reads and writes JSON."""
 
-    http_method_names: ClassVar[list[str]] = ["get", "head", "post", "put", "patch", "delete"]
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     content_negotiation_class = JsonAlone
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -72,11 +72,13 @@ def query_of(request: Request, form: Form) -> Body:
     return cast(Body, form.run_validation(request.query_params.dict()))
 
 
-def page(request: Request, form: Form, rows: Callable[[Body], Any], row: Callable[[Sequence[Any]], list[Body]]) -> Response:
+def page(
+    request: Request, form: Form, rows: Callable[[Body], Any], row: Callable[[Sequence[Any]], list[Body]]
+) -> Response:
     """A page of the query set that `rows` makes of the query, each page written by `row`."""
     asked = query_of(request, form)
-    paginator = NewestFirst()
-    found = paginator.rows(rows(asked), limit=asked.pop("limit"), cursor=asked.pop("cursor", None))
+    paginator, limit, cursor = NewestFirst(), asked.pop("limit"), asked.pop("cursor", None)
+    found = paginator.rows(rows(asked), limit=limit, cursor=cursor)
     return paginator.get_paginated_response(row(found))
 
 
@@ -144,7 +146,9 @@ MEMBER_IN_PATH = OpenApiParameter(
 
 def id_in_path(name: str, of: str) -> OpenApiParameter:
     """The id of something in a path."""
-    return OpenApiParameter(name, {"type": "string", "format": "uuid"}, OpenApiParameter.PATH, description=f"The id of the {of}.")
+    return OpenApiParameter(
+        name, {"type": "string", "format": "uuid"}, OpenApiParameter.PATH, description=f"The id of the {of}."
+    )
 
 
 def operation(
@@ -165,7 +169,7 @@ def operation(
     """
     own = ("key_missing", "key_reused", "in_flight", *refuses) if keyed else tuple(refuses)
     shapes = gives if isinstance(gives, dict) else {200: gives}
-    parameters = [*path, *([query] if query else []), *([KEY_HEADER, REPLAYED_HEADER] if keyed else [])]
+    parameters: list[Any] = [*path, *([query] if query else []), *([KEY_HEADER, REPLAYED_HEADER] if keyed else [])]
     return extend_schema(
         operation_id=name,
         summary=summary,

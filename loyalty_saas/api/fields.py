@@ -14,7 +14,7 @@ from rest_framework import serializers
 LARGEST: Final = 10**12
 """No amount is larger, in minor units."""
 
-OPTIONAL: Final[dict[str, bool]] = {"required": False, "allow_null": True}
+OPTIONAL: Final[dict[str, Any]] = {"required": False, "allow_null": True}
 """Left out and null mean the same."""
 
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -26,17 +26,21 @@ _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Rows(serializers.ListSerializer[Any]):
     """A list of objects whose errors name the row."""
 
+    child: serializers.Serializer[Any]
+    max_length: int | None
+
     def to_internal_value(self, data: Any) -> list[Any]:
         if not isinstance(data, list):
             raise serializers.ValidationError([_("Expected a list.")], code="not_a_list")
         if len(data) > (self.max_length or len(data)):
             raise serializers.ValidationError([_("This list is too long.")], code="max_length")
-        rows, errors = [], {}
+        rows: list[Any] = []
+        errors: dict[str, Any] = {}
         for place, row in enumerate(data):
             try:
-                rows.append(self.child.run_validation(row))  # type: ignore[union-attr]
+                rows.append(self.child.run_validation(row))
             except serializers.ValidationError as error:
-                errors[place] = error.detail
+                errors[str(place)] = error.detail
         if errors:
             raise serializers.ValidationError(errors)
         return rows
@@ -117,7 +121,9 @@ class _Exact(serializers.DecimalField):
         return super().to_internal_value(data)
 
 
-@extend_schema_field({"oneOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d{1,3})?$"}]})
+@extend_schema_field(
+    {"oneOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d{1,3})?$"}]}
+)
 class Quantity(_Exact):
     """How many or how much, above 0, with at most three places."""
 
@@ -207,7 +213,8 @@ class Properties(serializers.Field[dict[str, Any], Any, dict[str, Any], Any]):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict) or len(data) > _MOST_PROPERTIES:
             self.fail("invalid")
-        errors, found = {}, {}
+        errors: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         for name, value in data.items():
             known = _property(value)
             if not _PROPERTY.fullmatch(name) or known is None:

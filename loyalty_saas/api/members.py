@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.response import Response
 
@@ -23,6 +24,7 @@ from members.queries import member_by_id
 from members.services import enrolment
 from members.services.enrolment import NewMember
 from members.services.identity import change_identity
+from members.services.purchases import Key
 from members.services.refusals import UnknownMember
 from tenants.access import Actor, admits
 
@@ -53,7 +55,7 @@ class Enrolment(Input):
     birthday = Day(**OPTIONAL)
     language = Choice(choices=[code for code, _name in settings.LANGUAGES], **OPTIONAL)
     identifiers = Identifiers(**OPTIONAL)
-    consents = ConsentGiven(many=True, max_length=20, **OPTIONAL)
+    consents = ConsentGiven(many=True, max_length=20, **OPTIONAL)  # type: ignore[call-arg]
 
 
 class IdentityChange(Input):
@@ -74,13 +76,17 @@ class NewIdentifier(Input):
 class Merge(Input):
     """Two members who are one person."""
 
-    double = Text(max_length=254, help_text="The other one: id, number or any identifier. It is merged into the one in the path.")
+    double = Text(
+        max_length=254, help_text="The other one: id, number or any identifier. It is merged into the one in the path."
+    )
 
 
 class MemberListing(Listing):
     """Which members."""
 
-    identifier = Text(required=False, max_length=254, help_text="Only the member whom this id, number or identifier leads to.")
+    identifier = Text(
+        required=False, max_length=254, help_text="Only the member whom this id, number or identifier leads to."
+    )
 
 
 # ── what goes out ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,7 +145,7 @@ def member_of(reference: str) -> Member:
     """The member whom a path names. :raises UnknownMember: if it names none"""
     member = member_by_id(member_id_of(reference))
     if member is None:
-        raise UnknownMember("")
+        raise UnknownMember(_("No member has this identifier."))
     return member
 
 
@@ -178,15 +184,9 @@ class Members(ApiView):
     )
     def post(self, request: ApiRequest) -> Response:
         """A new member, found by each identifier from now on; joining earns what the program gives for it."""
-        at = timezone.now()
-        new = _new_member(body_of(request, _ENROLMENT))
+        at, form = timezone.now(), body_of(request, _ENROLMENT)
         region = region_of(request.client)
-        answer = once(
-            request,
-            route="members",
-            at=at,
-            work=lambda key: _afresh(enrolment.enrol(new=new, region=region, at=at).pk),
-        )
+        answer = once(request, route="members", at=at, work=lambda key: _enrol(form, region=region, at=at))
         workers.wake(request.client.schema_name)
         return respond(answer)
 
@@ -201,16 +201,27 @@ def _members(asked: Body) -> QuerySet[Member]:
     return found.all()
 
 
-def _new_member(form: Body) -> NewMember:
-    consents = form.get("consents") or []
-    versions = {one["text_version"] for one in consents}
-    return NewMember(
-        identifiers={kind: value for kind, value in (form.get("identifiers") or {}).items() if value},
+def _enrol(form: Body, *, region: str, at: datetime) -> Body:
+    identifiers = {kind: value for kind, value in (form.get("identifiers") or {}).items() if value}
+    new = NewMember(
+        identifiers=identifiers,
         name=form.get("name") or "",
         birthday=form.get("birthday"),
         language=form.get("language") or "",
-        consents={one["purpose"]: one["granted"] for one in consents},
-        consent_text=versions.pop() if versions else "",
+    )
+    member = enrolment.enrol(new=new, region=region, at=at)
+    for consent in form.get("consents") or []:
+        _keep_consent(member, consent, at=at)
+    return _afresh(member.pk)
+
+
+def _keep_consent(member: Member, consent: Body, *, at: datetime) -> None:
+    enrolment.record_consents(
+        member=member,
+        consents={consent["purpose"]: consent["granted"]},
+        text_version=consent["text_version"],
+        source="api",
+        at=at,
     )
 
 
@@ -237,10 +248,10 @@ class OneMember(ApiView):
         refuses=("unknown_member",),
     )
     def patch(self, request: ApiRequest, member: str) -> Response:
-        changes = body_of(request, _CHANGE)
-        member_id = member_id_of(member)
+        asked, member_id = body_of(request, _CHANGE), member_id_of(member)
+        changes = {name: value if name == "birthday" else value or "" for name, value in asked.items()}
         with transaction.atomic():
-            change_identity(member_id=member_id, changes={k: v if k == "birthday" else v or "" for k, v in changes.items()})
+            change_identity(member_id=member_id, changes=changes)
         return Response(_afresh(member_id))
 
 
@@ -283,13 +294,7 @@ class MemberConsents(ApiView):
         """The newest word on a purpose counts; those before are kept."""
         form = body_of(request, _CONSENT)
         found = member_of(member)
-        enrolment.record_consents(
-            member=found,
-            consents={form["purpose"]: form["granted"]},
-            text_version=form["text_version"],
-            source="api",
-            at=timezone.now(),
-        )
+        _keep_consent(found, form, at=timezone.now())
         return Response(_afresh(found.pk), status=201)
 
 
@@ -309,26 +314,19 @@ class MemberMerge(ApiView):
     def post(self, request: ApiRequest, member: str) -> Response:
         """Identifiers, points with their dates and purchases to come go to the member in the path."""
         at, form = timezone.now(), body_of(request, _MERGE)
-        answer = once(
-            request,
-            route="members.merge",
-            about=member,
-            at=at,
-            status=200,
-            work=lambda key: _merge(request, kept=member, double=form["double"], at=at),
-        )
+        merged: list[UUID] = []
+
+        def work(key: Key) -> Body:
+            merged.append(double_id := member_id_of(form["double"], field="double"))
+            return _merge(kept_id=member_id_of(member), double_id=double_id, by=request.auth.pk, at=at)
+
+        answer = once(request, route="members.merge", about=member, at=at, status=200, work=work)
         if not answer.replayed:
-            note(request, action="members.merged", subject=str(answer.body["id"]), detail={"double": form["double"]}, at=at)
+            detail = {"double": str(merged[0])}
+            note(request, action="members.merged", subject=str(answer.body["id"]), detail=detail, at=at)
         return respond(answer)
 
 
-def _merge(request: ApiRequest, *, kept: str, double: str, at: datetime) -> Body:
-    member = enrolment.merge_members(
-        kept_id=member_id_of(kept),
-        double_id=member_id_of(double, field="double"),
-        at=at,
-        by=request.auth.pk,
-        zone=zone(),
-    )
+def _merge(*, kept_id: UUID, double_id: UUID, by: UUID, at: datetime) -> Body:
+    member = enrolment.merge_members(kept_id=kept_id, double_id=double_id, at=at, by=by, zone=zone())
     return _afresh(member.pk)
-

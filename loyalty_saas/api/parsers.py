@@ -5,13 +5,18 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext as _
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
-
-from loyalty_saas.api.problems import Problem
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
+
+
+class TooLarge(APIException):
+    """The body is larger than we read."""
+
+    status_code = 413
+    default_code = "too_large"
 
 
 class StrictJsonParser(BaseParser):
@@ -27,17 +32,15 @@ class StrictJsonParser(BaseParser):
         """
         The object in the body.
 
-        :raises Problem: when it is too large
+        :raises TooLarge: for more than 1 MiB
         :raises ParseError: saying what is wrong with it
         """
         raw = stream.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
-            raise Problem("too_large", _("The body is larger than 1 MiB."))
+            raise TooLarge(_("The body is larger than 1 MiB."))
         try:
             text = raw.decode()
-            parsed = json.loads(
-                text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_once
-            )
+            parsed = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_once)
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise ParseError(_("The body is not valid JSON: %(error)s") % {"error": str(error)[:200]}) from error
         if not isinstance(parsed, dict):

@@ -132,7 +132,7 @@ def _from_below(error: Exception) -> Problem:
     return Problem("error", _("It has been written down."))
 
 
-class ProblemFormatter(ExceptionFormatter):  # type: ignore[misc]
+class ProblemFormatter(ExceptionFormatter):
     """RFC 9457 with a stable type URI and, for each wrong field, its name and the rule it broke."""
 
     def run(self) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from loyalty_saas.api.problems import MEDIA_TYPE, PROBLEMS
 from tenants.access import Actor, access_of
 
 CLIENT, PLATFORM = "client", "platform"
+# Each field says itself which words it knows.
+_WITHOUT_ENUM_COMPONENTS: dict[str, Any] = {"POSTPROCESSING_HOOKS": [], "ENUM_GENERATE_CHOICE_DESCRIPTION": False}
 _ABOUT: dict[str, dict[str, str]] = {
     CLIENT: {
         "TITLE": "Loyalty API",
@@ -45,7 +47,7 @@ class ProblemDetails(serializers.Serializer[Any]):
     status = serializers.IntegerField(help_text="The HTTP status.")
     code = serializers.CharField(help_text="The kind of problem; does not change.")
     detail = serializers.CharField(help_text="What went wrong this time, in the caller's language.")
-    errors = FieldProblem(many=True, required=False, help_text="Each wrong field.")
+    errors = FieldProblem(many=True, required=False, help_text="Each wrong field.")  # type: ignore[assignment]
     request_id = serializers.CharField(required=False, help_text="To quote when asking us about a 5xx.")
 
     class Meta:
@@ -90,7 +92,7 @@ class ProblemSchema(AutoSchema):
         return [self._tokenize_path()[0]]
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
-        schema = super()._map_basic_serializer(serializer, direction)
+        schema = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if isinstance(serializer, Input):
             schema["additionalProperties"] = False
         return schema
@@ -130,7 +132,8 @@ def _by_status(codes: list[str]) -> dict[int, list[str]]:
 @lru_cache(maxsize=2)
 def described(face: str) -> dict[str, Any]:
     """The description of the client's or the platform's API, in English."""
-    patterns = [path("api/v1/", include(f"loyalty_saas.api.urls.{face}"))]
-    with patched_settings(_ABOUT[face]), translation.override("en"):
-        schema: dict[str, Any] = SchemaGenerator(patterns=patterns).get_schema(public=True)
+    patterns = [path("api/", include(f"loyalty_saas.api.urls.{face}"))]
+    with patched_settings({**_ABOUT[face], **_WITHOUT_ENUM_COMPONENTS}), translation.override("en"):
+        generator: Any = SchemaGenerator
+        schema: dict[str, Any] = generator(patterns=patterns).get_schema(public=True)
     return schema

@@ -11,7 +11,8 @@ from django.db.models import Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from loyalty_saas.drawing import Chart, Series, last_days
+from loyalty_saas.drawing import Chart, Series, chart_days, last_days
+from loyalty_saas.templatetags.loyalty import number
 from tenants.access import Actor
 from tenants.models import Client, Domain, KpiDay, Provider, RoleGrant, User, WaitingClient
 from tenants.queries import Standing, url_on
@@ -126,17 +127,16 @@ def trends(*, lines: Sequence[ClientLine], until: date) -> dict[UUID, list[int]]
 
 
 def sales_chart(*, providers: QuerySet[Provider], until: date) -> Chart:
-    """Sales a day over all clients."""
-    days = last_days(until=until, count=CHART_DAYS)
-    rows = KpiDay.objects.filter(client__provider__in=providers, day__gte=days[0], day__lte=until)
-    found = {row["day"]: row for row in rows.values("day").annotate(all=Sum("sales"), members=Sum("active_members"))}
-    series = [
-        Series(_("Sales"), "all", [found[day]["all"] if day in found else 0 for day in days]),
-        Series(_("Members who bought"), "back", [found[day]["members"] if day in found else 0 for day in days]),
-    ]
-    count = sum(series[0].values)
-    sentence = ngettext("%(n)s sale in the last 90 days.", "%(n)s sales in the last 90 days.", count) % {"n": count}
-    return Chart(sentence=sentence, series=series, days=days)
+    """Sales a day over all clients, up to yesterday: today is not over."""
+    days = chart_days(until=until - timedelta(days=1), count=CHART_DAYS)
+    rows = KpiDay.objects.filter(client__provider__in=providers, day__gte=days[0], day__lte=days[-1])
+    found = dict(rows.values_list("day").annotate(total=Sum("sales")))
+    series = Series(_("Sales"), "all", [found.get(day, 0) for day in days])
+    count = sum(series.values[-CHART_DAYS:])
+    words = ngettext("%(n)s sale in the last 90 days.", "%(n)s sales in the last 90 days.", count) % {
+        "n": number(count)
+    }
+    return Chart(sentence=words, series=[series], days=days)
 
 
 def _figures(*, providers: QuerySet[Provider], today: date) -> dict[UUID, dict[str, Any]]:
@@ -180,7 +180,12 @@ def _troubles(client: Client, figures: dict[str, Any], *, at: datetime) -> Itera
     counted, last_sale, waiting = figures["counted_at"], figures["last_sale"], figures["waiting_since"]
     if waiting and at - waiting > WAITING_TOO_LONG:
         n = int((at - waiting).total_seconds() // 60)
-        yield Trouble(3, ngettext("Purchases wait for points for %(n)d minute.", "Purchases wait for points for %(n)d minutes.", n) % {"n": n})
+        words = ngettext(
+            "Purchases have been waiting for points for %(n)d minute.",
+            "Purchases have been waiting for points for %(n)d minutes.",
+            n,
+        )
+        yield Trouble(3, words % {"n": n})
     if at - (counted or client.created_at) > COUNTED_TOO_LONG_AGO:
         yield Trouble(3, _("No figures have come in for more than a day."))
     quiet = (at.date() - last_sale).days if last_sale else 0

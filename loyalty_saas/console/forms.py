@@ -22,11 +22,11 @@ class AddClient(forms.Form):
 
     provider = forms.ModelChoiceField(label=_("Provider"), queryset=Provider.objects.none(), empty_label=None)
     name = forms.CharField(label=_("Name of the business"), max_length=100)
-    trade = forms.ChoiceField(label=_("Trade"), choices=Client.Trade.choices)
+    trade = forms.ChoiceField(label=_("Trade"))
     template = forms.ChoiceField(
         label=_("Program to start with"), help_text=_("Rules, tiers and rewards can all be changed later.")
     )
-    currency = forms.ChoiceField(label=_("Currency"), initial="USD")
+    currency = forms.ChoiceField(label=_("Currency"))
     time_zone = forms.ChoiceField(label=_("Time zone"), help_text=_("Days and opening hours are judged by it."))
     languages = forms.MultipleChoiceField(
         label=_("Languages of the customers"), choices=settings.LANGUAGES, widget=forms.CheckboxSelectMultiple
@@ -37,28 +37,53 @@ class AddClient(forms.Form):
     def __init__(self, *args: Any, providers: QuerySet[Provider], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["provider"].queryset = providers  # type: ignore[attr-defined]
-        self.fields["template"].choices = list(templates().items())  # type: ignore[attr-defined]
-        self.fields["currency"].choices = currencies(str(viewer_locale()))  # type: ignore[attr-defined]
-        self.fields["time_zone"].choices = [(zone, zone.replace("_", " ")) for zone in time_zones()]  # type: ignore[attr-defined]
-        self.fields["domain"].help_text = _("Leave it empty for an address under %(suffix)s.") % {
-            "suffix": settings.CLIENT_HOST_SUFFIX
-        }
-        self.initial.setdefault("languages", [settings.LANGUAGE_CODE])
         if len(providers) == 1:
             self.initial["provider"] = providers[0].pk
             self.fields["provider"].widget = forms.HiddenInput()
+        self._offer("trade", list(Client.Trade.choices))
+        self._offer("template", list(templates().items()))
+        self._offer("currency", currencies(str(viewer_locale())))
+        self._offer("time_zone", [(zone, zone.replace("_", " ")) for zone in time_zones()])
+        self.fields["domain"].help_text = _("Leave it empty for an address under %(suffix)s.") % {
+            "suffix": settings.CLIENT_HOST_SUFFIX
+        }
+        self._begin_like_the_last(providers)
+
+    def _offer(self, name: str, choices: list[tuple[str, Any]]) -> None:
+        """Nothing is chosen by accident: the first entry is none."""
+        self.fields[name].choices = [("", _("Choose …")), *choices]  # type: ignore[attr-defined]
+
+    def _begin_like_the_last(self, providers: QuerySet[Provider]) -> None:
+        """A provider's clients are mostly near each other."""
+        last = Client.objects.filter(provider__in=providers).order_by("-created_at").first()
+        same = ("currency", "time_zone", "languages")
+        begin = {name: getattr(last, name) for name in same} if last else {"languages": [settings.LANGUAGE_CODE]}
+        self.initial.update(begin)
 
 
 @lru_cache(maxsize=32)
 def currencies(locale: str) -> list[tuple[str, str]]:
     """Currencies in use today, by their names in a language."""
     today = date.today()  # noqa: DTZ011 (which currencies exist does not depend on the hour)
-    codes = {code for place in get_global("territory_currencies") for code in get_territory_currencies(place, today, today)}
+    codes = {
+        code for place in get_global("territory_currencies") for code in get_territory_currencies(place, today, today)
+    }
     return sorted(((code, f"{get_currency_name(code, locale=locale)} ({code})") for code in codes), key=lambda c: c[1])
 
 
 @lru_cache(maxsize=1)
 def time_zones() -> list[str]:
     """Zones named by their place, and UTC."""
-    regions = ("Africa/", "America/", "Antarctica/", "Arctic/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/")
+    regions = (
+        "Africa/",
+        "America/",
+        "Antarctica/",
+        "Arctic/",
+        "Asia/",
+        "Atlantic/",
+        "Australia/",
+        "Europe/",
+        "Indian/",
+        "Pacific/",
+    )
     return [*sorted(zone for zone in available_timezones() if zone.startswith(regions)), "UTC"]

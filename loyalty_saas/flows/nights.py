@@ -11,9 +11,14 @@ from members.queries import birthdays_on
 from members.rules import day_bounds
 from members.services import insights, tiers
 from members.services.activities import record_activity
+from members.services.idempotency import forget_answers
 from members.services.points import expire_points
 from programs.queries import NoProgram, program_in_force
 from rewards.services import refresh_offers
+
+
+# A caller may repeat a request for so long and still get its answer.
+KEPT_ANSWERS = timedelta(days=30)
 
 
 def closing(*, day: date, zone: ZoneInfo) -> datetime:
@@ -22,11 +27,12 @@ def closing(*, day: date, zone: ZoneInfo) -> datetime:
 
 
 def spend_night(*, at: datetime) -> None:
-    """Expire points, greet birthdays, settle tiers, refresh segments and offers; count yesterday. Twice is harmless."""
+    """Expire points, greet birthdays, settle tiers, refresh segments, offers; count yesterday. Twice is harmless."""
     while _expire(at=at):
         pass
     greet_birthdays(day=at.astimezone(zone()).date(), at=at)
     _settle(at=at)
+    forget_answers(before=at - KEPT_ANSWERS)
     figures.roll_up_days(days=2, at=at)
 
 

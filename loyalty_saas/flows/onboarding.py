@@ -7,6 +7,7 @@ the worker that refills the spares.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,16 +86,22 @@ def onboard(*, onboarding_id: UUID, at: datetime, progress: Progress = lambda wo
         return Onboarded(Onboarding.objects.get(pk=onboarding_id))
     try:
         return _carry(wanted, at=at, progress=progress)
-    except schemas.NoSpareSchema:
-        service.put_back(wanted)
-    except OnboardingRefused as refused:
-        service.fail(wanted, words=" ".join(refused.problems.values()))
-    except service.OnboardingTakenOver:
-        log.warning("onboarding.taken_over", onboarding=str(onboarding_id))
-    except Exception:
-        log.exception("onboarding.failed", onboarding=str(onboarding_id))
-        service.fail(wanted, words=_("Something went wrong on our side. It has been written down."))
+    except Exception as error:
+        # One that took so long that another took over has no say any more.
+        with suppress(service.OnboardingTakenOver):
+            _end(wanted, error)
     return Onboarded(Onboarding.objects.get(pk=onboarding_id))
+
+
+def _end(wanted: Onboarding, error: Exception) -> None:
+    """Write down how an onboarding without a client ended."""
+    if isinstance(error, schemas.NoSpareSchema):
+        service.put_back(wanted)
+    elif isinstance(error, OnboardingRefused):
+        service.fail(wanted, words=" ".join(error.problems.values()))
+    else:
+        log.error("onboarding.failed", onboarding=str(wanted.pk), exc_info=error)
+        service.fail(wanted, words=_("Something went wrong on our side. It has been written down."))
 
 
 def _carry(wanted: Onboarding, *, at: datetime, progress: Progress) -> Onboarded:

@@ -10,10 +10,12 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from loyalty_saas import workers
 from programs.models import Program
 from programs.rules import parse_program
 from programs.services import publish_program
 from rewards.services import publish_rewards
+from tenants.context import current_client
 
 TEMPLATES = Path(settings.BASE_DIR) / "data" / "templates"
 
@@ -24,9 +26,12 @@ def publish(*, document: Mapping[str, Any], at: datetime, by: UUID | None = None
 
     :raises programs.rules.ProgramError: naming every field that is wrong
     """
+    schema_name = current_client().schema_name
     with transaction.atomic():
         program = publish_program(document=document, at=at, by=by)
         publish_rewards(spec=parse_program(document))
+        # Purchases that came before there was a program have waited for it.
+        transaction.on_commit(lambda: workers.wake(schema_name))
     return program
 
 

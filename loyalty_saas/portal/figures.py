@@ -8,10 +8,9 @@ from fractions import Fraction
 from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from loyalty_saas.drawing import Chart, Series, last_days
-from loyalty_saas.templatetags.loyalty import number
+from loyalty_saas.drawing import Chart, Series, chart_days
+from loyalty_saas.templatetags.loyalty import round_money
 from members.models import PointsAccount
 from programs.queries import Unit, units
 from rewards.queries import shelf
@@ -109,17 +108,20 @@ def owed() -> list[Owed]:
     ]
 
 
-def trend(*, days: Sequence[KpiDay], until: date) -> Chart:
-    """Sales a day, and how many members bought."""
+def trend(*, days: Sequence[KpiDay], until: date, today: date, currency: str) -> Chart:
+    """Revenue a day, and how much of it came from members who had bought before; today is not over and left out."""
     found = {row.day: row for row in days}
-    span = last_days(until=until, count=CHART_DAYS)
+    span = chart_days(until=until if until < today else today - timedelta(days=1), count=CHART_DAYS)
     series = [
-        Series(_("Sales"), "all", [found[day].sales if day in found else 0 for day in span]),
-        Series(_("Members who bought"), "back", [found[day].active_members if day in found else 0 for day in span]),
+        Series(_("All members"), "all", [found[day].revenue if day in found else 0 for day in span]),
+        Series(_("Members who came back"), "back", [found[day].repeat_revenue if day in found else 0 for day in span]),
     ]
-    count = sum(series[0].values)
-    words = ngettext("%(n)s sale in 90 days.", "%(n)s sales in 90 days.", count) % {"n": number(count)}
-    return Chart(sentence=words, series=series, days=span)
+    words = _("%(total)s in 90 days, %(repeat)s of it from members who had bought before.")
+    said = {
+        "total": round_money(sum(series[0].values[-CHART_DAYS:]), currency),
+        "repeat": round_money(sum(series[1].values[-CHART_DAYS:]), currency),
+    }
+    return Chart(sentence=words % said, series=series, days=span, words=lambda minor: round_money(minor, currency))
 
 
 def _repeat_share(days: Sequence[KpiDay]) -> float | None:

@@ -28,14 +28,18 @@ class ImportFile(forms.Form):
 
     file = forms.FileField(label=_("File"), help_text=_("CSV with a header, also packed with gzip."))
     dry_run = forms.BooleanField(
-        label=_("Only try it out"), required=False, help_text=_("The file is read and checked, and nothing is recorded.")
+        label=_("Only try it out"),
+        required=False,
+        help_text=_("The file is read and checked, and nothing is recorded."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["file"].widget.attrs["accept"] = ".csv,.gz,text/csv"
         for ours in COLUMNS:
-            self.fields[f"column_{ours}"] = forms.CharField(label=_NAMES.get(ours, ours), required=False, max_length=100)
+            self.fields[f"column_{ours}"] = forms.CharField(
+                label=_NAMES.get(ours, ours), required=False, max_length=100
+            )
 
     @property
     def mapping(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from loyalty_saas.faces import ClientRequest
 from loyalty_saas.flows import imports as import_flow
 from loyalty_saas.portal import figures, sentences
 from loyalty_saas.portal.forms import Dismissal, ImportFile
+from loyalty_saas.sentences import why_offer
 from loyalty_saas.tasks import run_import
 from members import queries
 from members.models import ImportJob, Member
@@ -48,7 +49,9 @@ def overview(request: ClientRequest) -> HttpResponse:
             "counted": counted,
             "unit": next(iter(units()), None),
             "client": request.client,
-            "chart": figures.trend(days=days, until=numbers.until),
+            "chart": figures.trend(
+                days=days, until=numbers.until, today=timezone.localdate(at), currency=request.client.currency
+            ),
             "program": _program(),
             # Names and numbers of members are not the provider's to see.
             "knows_members": bool(request.standing.actors & set(MANAGERS)),
@@ -96,6 +99,7 @@ def member(request: ClientRequest, member_id: UUID) -> HttpResponse:
     at, current = timezone.now(), _program()
     page = Paginator(queries.entries_of(member_id), PAGE).get_page(request.GET.get("page"))
     traces = queries.traces_of([source for entry in page if (source := sentences.source_of(entry))])
+    offer = current_offer(member_id)
     tier = queries.tier_of(member_id=member_id, program=current) if current else None
     return render(
         request,
@@ -105,7 +109,8 @@ def member(request: ClientRequest, member_id: UUID) -> HttpResponse:
             "balances": queries.balances(member_id=member_id, at=at),
             "tier": tier,
             "missing": _missing(tier, current, request.client.currency),
-            "offer": current_offer(member_id),
+            "offer": offer,
+            "offer_reason": why_offer(offer, currency=request.client.currency) if offer else "",
             "page": page,
             "lines": [sentences.statement_line(entry, traces) for entry in page],
             "section": "portal:members",
@@ -217,7 +222,9 @@ def _start(request: ClientRequest, form: ImportFile) -> ImportJob:
 def _wake(request: ClientRequest, job: ImportJob) -> None:
     """Send the job to the workers, also again from its page where the first hint was lost."""
     name = f"import:{job.pk}"
-    workers.send_once(task=run_import, name=name, seconds=60, schema_name=request.client.schema_name, job_id=str(job.pk))
+    workers.send_once(
+        task=run_import, name=name, seconds=60, schema_name=request.client.schema_name, job_id=str(job.pk)
+    )
 
 
 def _note(request: ClientRequest, *, action: str, subject: str) -> None:

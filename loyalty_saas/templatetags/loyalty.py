@@ -6,6 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Protocol
+from zlib import crc32
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
@@ -52,21 +53,21 @@ def money(minor: int | None, currency: str) -> str:
     if minor is None:
         return "–"
     amount = Decimal(minor).scaleb(-get_currency_precision(currency))
-    return format_currency(amount, currency, locale=viewer_locale())
+    return str(format_currency(amount, currency, locale=viewer_locale()))
 
 
 @register.filter
 def round_money(minor: int | None, currency: str) -> str:
-    """Money without cents from a hundred on: for headlines."""
+    """Money without cents from a hundred on, and none without cents: for headlines and axes."""
     if minor is None:
         return "–"
     amount = Decimal(minor).scaleb(-get_currency_precision(currency))
-    if abs(amount) < 100:
+    if 0 < abs(amount) < 100:
         return money(minor, currency)
     # A pattern of the locale without its fraction; the currency's own digits would come back otherwise.
     pattern = viewer_locale().currency_formats["standard"].pattern
     whole = ";".join(part.replace("0.00", "0") for part in pattern.split(";"))
-    return format_currency(amount, currency, format=whole, currency_digits=False, locale=viewer_locale())
+    return str(format_currency(amount, currency, format=whole, currency_digits=False, locale=viewer_locale()))
 
 
 @register.filter
@@ -75,7 +76,7 @@ def number(value: int | Decimal | None, decimals: int = 0) -> str:
     if value is None:
         return "–"
     pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
-    return format_decimal(Decimal(value).scaleb(-decimals), format=pattern, locale=viewer_locale())
+    return str(format_decimal(Decimal(value).scaleb(-decimals), format=pattern, locale=viewer_locale()))
 
 
 @register.filter
@@ -89,13 +90,16 @@ def signed(value: int | None, decimals: int = 0) -> str:
 @register.filter
 def quantity(value: Decimal | None) -> str:
     """A quantity without needless zeros."""
-    return "–" if value is None else format_decimal(value, locale=viewer_locale())
+    return "–" if value is None else str(format_decimal(value, locale=viewer_locale()))
 
 
 @register.filter
 def percent(share: float | Decimal | None) -> str:
     """A share of one: ``0.413|percent`` is 41.3%."""
-    return "–" if share is None else format_percent(share, format="#,##0.0 %" if _spaced() else "#,##0.0%", locale=viewer_locale())
+    if share is None:
+        return "–"
+    pattern = "#,##0.0\xa0%" if "\xa0" in viewer_locale().percent_formats[None].pattern else "#,##0.0%"
+    return str(format_percent(share, format=pattern, locale=viewer_locale()))
 
 
 @register.filter
@@ -128,23 +132,19 @@ def unlocal(value: float) -> str:
     return f"{value:.1f}"
 
 
-def _spaced() -> bool:
-    return "\xa0" in viewer_locale().percent_formats[None].pattern
-
-
 @register.filter
 def day(value: date | datetime | None) -> str:
     """A day: 22 Nov 2026, as the viewer writes it."""
     if value is None:
         return "–"
     local = timezone.localtime(value) if isinstance(value, datetime) else value
-    return format_date(local, format="medium", locale=viewer_locale())
+    return str(format_date(local, format="medium", locale=viewer_locale()))
 
 
 @register.filter
 def short_day(value: date) -> str:
     """A day without its year: Nov 22."""
-    return format_skeleton("MMMd", value, locale=viewer_locale())
+    return str(format_skeleton("MMMd", value, locale=viewer_locale()))
 
 
 @register.filter
@@ -152,7 +152,7 @@ def moment(value: datetime | None) -> str:
     """A day and time in the zone of the host."""
     if value is None:
         return "–"
-    return format_datetime(timezone.localtime(value), format="short", locale=viewer_locale())
+    return str(format_datetime(timezone.localtime(value), format="short", locale=viewer_locale()))
 
 
 @register.filter
@@ -160,7 +160,7 @@ def ago(value: datetime | None) -> str:
     """How long ago: 5 minutes ago."""
     if value is None:
         return "–"
-    return format_timedelta(value - timezone.now(), add_direction=True, locale=viewer_locale())
+    return str(format_timedelta(value - timezone.now(), add_direction=True, locale=viewer_locale()))
 
 
 @register.filter
@@ -173,7 +173,7 @@ def initials(name: str) -> str:
 @register.filter
 def colour(name: str) -> str:
     """The class of an always equal colour for a name."""
-    return f"tone-{sum(name.encode()) % AVATAR_COLOURS}"
+    return f"tone-{crc32(name.encode()) % AVATAR_COLOURS}"
 
 
 @register.simple_tag
@@ -216,7 +216,9 @@ def _points(values: Sequence[int], *, width: int, height: int, margin: int) -> s
     top = max(*values, 1)
     step = (width - 2 * margin) / (len(values) - 1)
     room = height - 2 * margin
-    return " ".join(f"{margin + i * step:.1f},{margin + room - max(v, 0) / top * room:.1f}" for i, v in enumerate(values))
+    return " ".join(
+        f"{margin + i * step:.1f},{margin + room - max(v, 0) / top * room:.1f}" for i, v in enumerate(values)
+    )
 
 
 @register.filter
@@ -237,5 +239,7 @@ def field(bound: BoundField) -> dict[str, object]:
         attrs["aria-invalid"] = "true"
     if not (checkbox or choices):
         attrs["class"] = "input"
+    # The label says it already, and stays when something is typed.
+    bound.field.widget.attrs.pop("placeholder", None)
     widget = "" if choices else bound.as_widget(attrs=attrs)
     return {"field": bound, "widget": widget, "checkbox": checkbox, "choices": choices, "described": described}

@@ -26,6 +26,10 @@ def in_public_transaction(view: View) -> View:
 
 urlpatterns = [
     path("2fa/totp/activate/", in_public_transaction(activate_totp), name="mfa_activate_totp"),
-    path("2fa/recovery-codes/generate/", in_public_transaction(generate_recovery_codes), name="mfa_generate_recovery_codes"),
+    path(
+        "2fa/recovery-codes/generate/",
+        in_public_transaction(generate_recovery_codes),
+        name="mfa_generate_recovery_codes",
+    ),
     path("", include("allauth.urls")),
 ]

@@ -17,11 +17,12 @@ from zoneinfo import ZoneInfo
 from django.db import connections
 
 from members import ledger
+from members.copying import copy_rows
 from members.models import WorkItem
 from members.services import insights, tiers
-from members.services.returns import Returned, Sold, TakenBack
+from members.services.returns import TRACE, Returned, Sold, TakenBack, Trace
 from programs.queries import ProgramInForce
-from programs.rules import Evaluation, Event, EventKind, Line, MemberState, evaluate
+from programs.rules import Evaluation, Event, EventKind, Line, MemberState, Outcome, evaluate
 from tenants.routers import CLIENT
 
 MAX_ATTEMPTS = 3
@@ -90,7 +91,7 @@ def credit_waiting(*, program: ProgramInForce, at: datetime, zone: ZoneInfo, lim
     batch.run()
     batch.write()
     touched = tuple(sorted({item.member_id for item in items}))
-    tiers.settle(member_ids=touched, as_of=_latest(items), program=program, at=at)
+    tiers.settle(member_ids=touched, as_of=_latest(items), program=program)
     insights.refresh(member_ids=touched, at=at, zone=zone)
     return Credited(purchases=len(items), member_ids=touched)
 
@@ -112,7 +113,8 @@ class Batch:
         self.budgets = _lock_budgets(program) if "budget" in program.compiled.needs else {}
         self.book = ledger.Book(member_ids=member_ids, at=at, zone=zone, with_lots=False)
         self.returns = TakenBack(book=self.book, zone=zone, program=program)
-        self.traces: list[dict[str, Any]] = []
+        self.traces: list[Trace] = []
+        self._rules = {code: str(rule_id) for code, rule_id in program.rule_ids.items()}
 
     def run(self) -> None:
         """Evaluate every item, each member's in order of occurrence."""
@@ -131,16 +133,18 @@ class Batch:
         made = evaluate(self.program.compiled, event, known.state, self.budgets)
         known.touched_rules.update(outcome.code for outcome in made.outcomes)
         entries = self._earn(item=item, made=made)
-        self.traces += [
-            _trace(item.source_id, self.program.rule_ids[outcome.code], outcome) for outcome in made.outcomes
-        ]
+        source_id = str(item.source_id)
+        self.traces += [_trace(source_id, self._rules[outcome.code], outcome) for outcome in made.outcomes]
         if item.amount > 0 or not item.is_activity:
             # A trip that was paid for is bought like anything else.
             known.insight.note_sale(amount=item.amount, day=item.day)
         if not item.is_activity:
-            self.returns.remember(Sold.of(item=item, made=made, entries=entries, program=self.program))
+            if self.returns.wanted:
+                self.returns.remember(Sold.of(item=item, made=made, entries=entries, program=self.program))
         elif item.activity == "visit":
             known.insight.note_visit(day=item.day)
+        # What the next item of this batch sees is what it would see in a batch of its own.
+        known.state.purchases, known.state.last_visit = known.insight.purchases, known.insight.last_visit
 
     def _earn(self, *, item: Item, made: Evaluation) -> dict[str, UUID]:
         entries = {}
@@ -168,8 +172,7 @@ class Batch:
         self.book.write()
         self.returns.write()
         with connections[CLIENT].cursor() as cursor:
-            if self.traces:
-                cursor.execute(_INSERT_TRACES, [json.dumps(self.traces)])
+            copy_rows(cursor=cursor, table="members_ruletrace", columns=TRACE, rows=self.traces)
             _save_rule_states(cursor=cursor, known=self.known, program=self.program, budgets=self.budgets)
             insights.save(cursor=cursor, figures={i: k.insight for i, k in self.known.items()})
             cursor.execute(_REMOVE_ITEMS, [[item.source_id for item in self.items]])
@@ -203,16 +206,10 @@ def event_of(item: Item, *, zone: ZoneInfo) -> Event:
     )
 
 
-def _trace(source_id: UUID, rule_id: UUID, outcome: Any) -> dict[str, Any]:
-    return {
-        "source_id": str(source_id),
-        "rule_id": str(rule_id),
-        "result": outcome.result,
-        "amount": outcome.amount,
-        "line_amounts": list(outcome.line_amounts) if outcome.amount else [],
-        "reason": outcome.reason,
-        "detail": dict(outcome.detail),
-    }
+def _trace(source_id: str, rule_id: str, outcome: Outcome) -> Trace:
+    lines = outcome.line_amounts if outcome.amount else ()
+    detail = json.dumps(dict(outcome.detail)) if outcome.detail else "{}"
+    return source_id, rule_id, outcome.result, outcome.amount, lines, outcome.reason, detail
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +229,7 @@ def _take(*, member_ids: list[UUID], limit: int, one_each: bool) -> list[Item]:
 
 def _item(row: tuple[Any, ...]) -> Item:
     *plain, properties, lines = row
-    values: list[Any] = [*plain, json.loads(properties or "{}"), json.loads(lines or "[]")]
+    values: list[Any] = [*plain, json.loads(properties) if properties else {}, json.loads(lines) if lines else []]
     return Item(*values)
 
 
@@ -377,12 +374,6 @@ _SELECT_BUDGETS = "SELECT rule_code, used FROM members_rulebudget WHERE rule_cod
 _UPDATE_BUDGETS = """
     UPDATE members_rulebudget b SET used = r.used
     FROM jsonb_to_recordset(%s::jsonb) AS r(rule_code text, used bigint) WHERE b.rule_code = r.rule_code
-"""
-_INSERT_TRACES = """
-    INSERT INTO members_ruletrace (source_id, rule_id, result, amount, line_amounts, reason, detail)
-    SELECT source_id, rule_id, result, amount, line_amounts, reason, detail
-    FROM jsonb_to_recordset(%s::jsonb) AS r(source_id uuid, rule_id uuid, result text, amount bigint,
-         line_amounts bigint[], reason text, detail jsonb)
 """
 _UPSERT_RULE_STATES = """
     INSERT INTO members_rulestate (member_id, rule_code, remainder, used)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +44,8 @@ def record_activity(
 
     :raises ReceiptConflict: if the reference is recorded with other content
     """
-    content = {"member": str(member_id), "amount": amount, "properties": properties or {}}
+    properties = {name: _plain(value) for name, value in (properties or {}).items()}
+    content = {"member": str(member_id), "amount": amount, "properties": properties}
     fingerprint = UUID(bytes=hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).digest()[:16])
     row: dict[str, Any] = {
         "id": uuid7(),
@@ -54,7 +56,7 @@ def record_activity(
         "channel": channel,
         "source": source,
         "amount": amount,
-        "properties": json.dumps(properties or {}, default=str),
+        "properties": json.dumps(properties, default=str),
         "occurred_at": occurred_at,
         "at": at,
         "zone": current_client().time_zone,
@@ -69,6 +71,13 @@ def record_activity(
     if known.fingerprint != fingerprint:
         raise ReceiptConflict(_("This reference is recorded already, with other content."), field="reference")
     return RecordedActivity(known.pk, repeated=True)
+
+
+def _plain(value: Any) -> Any:
+    """A decimal as JSON keeps a number: rules count with numbers and only compare texts."""
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)
 
 
 _INSERT = """

@@ -147,6 +147,7 @@ def merge_members(*, kept_id: UUID, double_id: UUID, at: datetime, by: UUID | No
     Identifier.objects.filter(member_id=double_id).update(member_id=kept_id)
     _join_insights(kept_id=kept_id, double_id=double_id)
     RuleState.objects.filter(member_id=double_id).delete()
+    Member.objects.filter(merged_into=double_id).update(merged_into=kept_id)
     Member.objects.filter(pk=double_id).update(status=Member.Status.MERGED, merged_into=kept_id)
     return members[kept_id]
 

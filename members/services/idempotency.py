@@ -76,3 +76,9 @@ def _hold(key: Key) -> None:
         (free,) = cursor.fetchone()
     if not free:
         raise InFlight(_("A request with this Idempotency-Key is being worked on."), field="Idempotency-Key")
+
+
+def forget_answers(*, before: datetime) -> int:
+    """Drop answers kept for callers' keys that are older than `before`; how many."""
+    deleted, _by_model = IdempotencyRecord.objects.filter(at__lt=before).delete()
+    return deleted

@@ -320,7 +320,7 @@ _ADD_PRODUCTS = """
     ON CONFLICT (sku) DO NOTHING
 """
 # A document with lines of both signs is a sale and a return under the same number. Lines travel as arrays with their
-# document: the planner knows nothing of rows staged a moment ago and would join them row by row.
+# document, one step after the other: the planner knows nothing of rows staged a moment ago.
 _RECORD = """
     WITH rows AS (
         SELECT r.*, CASE WHEN r.amount < 0 OR r.quantity < 0 THEN 'return' ELSE 'sale' END AS kind
@@ -350,15 +350,18 @@ _RECORD = """
         FROM known k
         ON CONFLICT (document, kind, location_id) DO NOTHING
         RETURNING id, member_id, occurred_at
+    ), taken AS MATERIALIZED (
+        SELECT k.* FROM p JOIN known k ON k.id = p.id
+    ), lines AS MATERIALIZED (
+        SELECT t.id AS purchase_id, r.* FROM taken t
+        CROSS JOIN LATERAL unnest(t.skus, t.categories, t.quantities, t.prices, t.amounts) WITH ORDINALITY
+                   AS r(sku, category, quantity, price, amount, position)
     ), l AS (
         INSERT INTO members_purchaseline (id, purchase_id, position, sku, category, quantity, unit_price, discount,
                                           amount, earning, returned)
-        SELECT new_id(), p.id, r.position, r.sku, COALESCE(NULLIF(r.category, ''), c.category, ''), r.quantity, r.price,
+        SELECT new_id(), r.purchase_id, r.position, r.sku, COALESCE(NULLIF(r.category, ''), c.category, ''), r.quantity, r.price,
                0, r.amount, COALESCE(c.earning, true), 0
-        FROM p JOIN known k ON k.id = p.id
-        CROSS JOIN LATERAL unnest(k.skus, k.categories, k.quantities, k.prices, k.amounts) WITH ORDINALITY
-                   AS r(sku, category, quantity, price, amount, position)
-        LEFT JOIN programs_product c ON c.sku = r.sku
+        FROM lines r LEFT JOIN programs_product c ON c.sku = r.sku
     ), w AS (
         INSERT INTO members_workitem (source_id, kind, member_id, occurred_at, attempts, error)
         SELECT p.id, 'purchase', p.member_id, p.occurred_at, 0, '' FROM p

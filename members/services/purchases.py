@@ -39,7 +39,11 @@ class LineInput:
 
 @dataclass(frozen=True, slots=True)
 class PurchaseInput:
-    """A sale, return or void as the shop sent it, with its member and location already found."""
+    """
+    A sale, return or void as the shop sent it, with its member and location already found.
+
+    A sale of which only the total is known is one line of that amount: so it can earn by line, and come back.
+    """
 
     kind: str
     document: str
@@ -57,6 +61,10 @@ class PurchaseInput:
     sale_document: str = ""
     sale_id: UUID | None = None
     not_before: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == Kind.SALE and not self.lines:
+            object.__setattr__(self, "lines", (LineInput(quantity=Decimal(1), amount=self.amount),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,16 @@ def record_purchase(
     :raises UnknownPurchase: a return or void names a sale that is not there
     :raises OverReturn: more would come back than is left of a line
     """
+    try:
+        return _record(purchase=purchase, at=at, key=key, answer=answer)
+    except IntegrityError:
+        # Another request with the same key was quicker.
+        if known := _answered(key):
+            return known
+        raise
+
+
+def _record(*, purchase: PurchaseInput, at: datetime, key: Key | None, answer: dict[str, Any] | None) -> Accepted:
     mark = fingerprint(purchase)
     if purchase.kind == Kind.SALE:
         return _insert(purchase=purchase, mark=mark, at=at, key=key, answer=answer)
@@ -317,7 +335,6 @@ _RECORD = """
     ), i AS (
         INSERT INTO members_idempotencyrecord (key, request_hash, status, body, at)
         SELECT %(key)s, %(request_hash)s, 201, %(body)s::jsonb, %(at)s FROM p WHERE %(key)s::uuid IS NOT NULL
-        ON CONFLICT (key) DO NOTHING
     ), w AS (
         INSERT INTO members_workitem (source_id, kind, member_id, occurred_at, attempts, error)
         SELECT id, 'purchase', %(member)s, %(in_turn_at)s, 0, '' FROM p

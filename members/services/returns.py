@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -25,6 +25,11 @@ from tenants.routers import CLIENT
 
 if TYPE_CHECKING:
     from members.services.accrual import Item
+
+
+# A rule trace as it is written: source, rule, result, amount, shares by line, reason, detail.
+Trace: TypeAlias = tuple[str, str, str, int, tuple[int, ...], str, str]
+TRACE = ("source_id", "rule_id", "result", "amount", "line_amounts", "reason", "detail")
 
 
 @dataclass(slots=True)
@@ -92,7 +97,7 @@ class Match:
 class Returned:
     """What a return changed, as traces under the rules that had credited the sale."""
 
-    traces: list[dict[str, Any]] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
 
 
 class TakenBack:
@@ -106,7 +111,7 @@ class TakenBack:
         self._named: dict[UUID, list[tuple[UUID, Decimal, Decimal]]] = defaultdict(list)
         self._rows: list[dict[str, Any]] = []
         self._parked: list[dict[str, Any]] = []
-        self._wanted = False
+        self.wanted = False
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,7 +119,7 @@ class TakenBack:
         """Fetch the credited sales from which these returns may take, whether they name them or not."""
         if not sources:
             return
-        self._wanted = True
+        self.wanted = True
         with connections[CLIENT].cursor() as cursor:
             cursor.execute(_SELECT_NAMED, [list(sources)])
             for return_line, sale_line, before, quantity in cursor.fetchall():
@@ -139,10 +144,10 @@ class TakenBack:
 
     def remember(self, sold: Sold) -> None:
         """A sale credited in this very batch, for returns that come after it."""
-        if self._wanted and sold.purchase_id not in self._sales:
+        if sold.purchase_id not in self._sales:
             self._sales[sold.purchase_id] = sold
             self._index(sold)
-        elif self._wanted:
+        else:
             # Its lines were read with what named returns had taken by then; what it earned is new.
             self._sales[sold.purchase_id].earned = sold.earned
             self._sales[sold.purchase_id].entries = sold.entries
@@ -249,16 +254,9 @@ def _match_row(*, return_line: UUID, sale_line: UUID, before: Decimal, quantity:
     }
 
 
-def _trace(*, source_id: UUID, rule_id: UUID, amount: int, forgiven: int) -> dict[str, Any]:
-    return {
-        "source_id": str(source_id),
-        "rule_id": str(rule_id),
-        "result": "fired",
-        "amount": amount,
-        "line_amounts": [],
-        "reason": "taken_back",
-        "detail": {"forgiven": forgiven} if forgiven else {},
-    }
+def _trace(*, source_id: UUID, rule_id: UUID, amount: int, forgiven: int) -> Trace:
+    detail = json.dumps({"forgiven": forgiven}) if forgiven else "{}"
+    return str(source_id), str(rule_id), "fired", amount, (), "taken_back", detail
 
 
 _SELECT_NAMED = """

@@ -30,19 +30,30 @@ _BASIS = {
 _LONG_AGO = "1900-01-01T00:00:00+00:00"
 
 
-def settle(*, member_ids: Sequence[UUID], as_of: Mapping[UUID, datetime], program: ProgramInForce, at: datetime) -> int:
-    """Judge these members' tiers, each by the period that ends at its `as_of`; how many moved."""
+def settle(*, member_ids: Sequence[UUID], as_of: Mapping[UUID, datetime], program: ProgramInForce) -> int:
+    """
+    Judge these members' tiers, each by the period that ends at its `as_of`; how many moved.
+
+    What comes in late is judged by the period of the last judgement: it never takes away what came after it.
+    """
     tiers = program.spec.tiers
     if tiers is None or not member_ids:
         return 0
     with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_SELECT.format(basis=_BASIS[tiers.basis]), _window(tiers=tiers, as_of=as_of, ids=member_ids))
+        until = _not_before_last(cursor=cursor, as_of=as_of)
+        cursor.execute(_SELECT.format(basis=_BASIS[tiers.basis]), _window(tiers=tiers, as_of=until, ids=member_ids))
         judged = [_judge(*row, tiers=tiers) for row in cursor.fetchall()]
         moved = [one for one in judged if one["after"] != one["before"]]
-        cursor.execute(_UPSERT, {"rows": json.dumps(judged), "at": at})
+        cursor.execute(_UPSERT, {"rows": json.dumps(judged)})
         if moved:
             cursor.execute(_INSERT_CHANGES, {"rows": json.dumps(moved), "program": program.id})
     return len(moved)
+
+
+def _not_before_last(*, cursor: Any, as_of: Mapping[UUID, datetime]) -> dict[UUID, datetime]:
+    cursor.execute(_SELECT_LAST, [list(as_of)])
+    last = dict(cursor.fetchall())
+    return {member_id: max(moment, last.get(member_id, moment)) for member_id, moment in as_of.items()}
 
 
 def _window(*, tiers: TierSetSpec, as_of: Mapping[UUID, datetime], ids: Sequence[UUID]) -> dict[str, Any]:
@@ -83,9 +94,10 @@ def settle_all(*, program: ProgramInForce, at: datetime, chunk: int = 5000) -> i
         return 0
     member_ids = list(TierStatus.objects.order_by("pk").values_list("pk", flat=True))
     parts = [member_ids[start : start + chunk] for start in range(0, len(member_ids), chunk)]
-    return sum(settle(member_ids=part, as_of=dict.fromkeys(part, at), program=program, at=at) for part in parts)
+    return sum(settle(member_ids=part, as_of=dict.fromkeys(part, at), program=program) for part in parts)
 
 
+_SELECT_LAST = "SELECT member_id, settled_at FROM members_tierstatus WHERE member_id = ANY(%s::uuid[])"
 _SELECT = """
     WITH m AS (
         SELECT id, since, until FROM jsonb_to_recordset(%(members)s::jsonb)
@@ -97,8 +109,9 @@ _SELECT = """
 """
 _UPSERT = """
     INSERT INTO members_tierstatus (member_id, tier, basis, since, settled_at)
-    SELECT member_id, after, basis, since, %(at)s
-    FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(member_id uuid, after text, basis bigint, since timestamptz)
+    SELECT member_id, after, basis, since, until
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(member_id uuid, after text, basis bigint, since timestamptz,
+         until timestamptz)
     ON CONFLICT (member_id) DO UPDATE
     SET tier = excluded.tier, basis = excluded.basis, since = excluded.since, settled_at = excluded.settled_at
 """

@@ -130,10 +130,6 @@ def _read_tiers(reader: Reader | None) -> TierSetSpec | None:
     return TierSetSpec(basis=basis or "spend", levels=levels, property=counted, period_months=months)
 
 
-def _months(value: object) -> int | None:
-    return whole(least=1, most=_MOST_MONTHS)(value)
-
-
 def _read_level(reader: Reader) -> TierSpec:
     enter = reader.required("enter", whole(least=0), 0)
     level = TierSpec(

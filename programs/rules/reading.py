@@ -27,7 +27,7 @@ _MOST_UNKNOWN: Final = 20
 _LAYOUT: Final = frozenset("\n\r\t")
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A value is not what it should be; `found` says where (below the value) and why, once or more."""
 
     def __init__(self, *found: tuple[str, str]) -> None:

@@ -7,7 +7,7 @@ message with the first statement that needs them, and PostgreSQL's own report of
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
@@ -51,7 +51,7 @@ class ClientCursor(psycopg2.extensions.cursor):
         for values in vars_list:
             self.execute(query, values)
 
-    def copy_expert(self, sql: str | bytes | Composable, file: IO[Any], size: int = 8192) -> None:
+    def copy_expert(self, sql: str | bytes | Composable, file: Any, size: int = 8192) -> None:
         self._stand(_text(sql, self))
         super().copy_expert(sql, file, size)
 
@@ -60,7 +60,7 @@ class ClientCursor(psycopg2.extensions.cursor):
 
     copy_to = copy_from
 
-    def callproc(self, procname: str, parameters: Any = None) -> None:
+    def callproc(self, procname: str | bytes, parameters: Any = None) -> None:
         self._stand("")
         super().callproc(procname, parameters)
 
@@ -95,7 +95,7 @@ class DatabaseWrapper(TenantWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         """Django's parameters without ours, with a time zone that needs no statement of its own."""
-        params = super().get_connection_params()
+        params: dict[str, Any] = super().get_connection_params()
         params.pop("standing", None)
         params["options"] = f"-c timezone=UTC {params.get('options', '')}".strip()
         return params

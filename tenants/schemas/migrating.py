@@ -100,15 +100,16 @@ def migrate_schemas(schema_names: Sequence[str], *, rights_text: str, progress: 
     """
     outcome = Outcome()
     locked: dict[str, list[Step]] = {}
-    for group in pending(schema_names):
-        for name in group.names:
-            if _attempt(name, group.steps, rights_text=rights_text, outcome=outcome) == "locked":
-                locked[name] = group.steps or []
-            _stop_if_broken(outcome)
-            progress(f"client schemas: {len(outcome.migrated)} migrated, {len(outcome.failed)} failed")
-    for name, steps in locked.items():
-        progress(f"once more, for it was locked: {name}")
-        _insist(name, steps, rights_text=rights_text, outcome=outcome)
+    with rights.triggers_kept_on():
+        for group in pending(schema_names):
+            for name in group.names:
+                if _attempt(name, group.steps, rights_text=rights_text, outcome=outcome) == "locked":
+                    locked[name] = group.steps or []
+                _stop_if_broken(outcome)
+                progress(f"client schemas: {len(outcome.migrated)} migrated, {len(outcome.failed)} failed")
+        for name, steps in locked.items():
+            progress(f"once more, for it was locked: {name}")
+            _insist(name, steps, rights_text=rights_text, outcome=outcome)
     return outcome
 
 

@@ -5,6 +5,8 @@ Nobody but the owner may TRUNCATE, make triggers or references.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tenants.schemas.owner import quoted, rows, run
@@ -94,12 +96,16 @@ def open_public_schema() -> None:
     run(";\n".join(statements))
 
 
-def keep_triggers_on() -> None:
-    """Replace pgtrigger's off-switch, which any session could turn, by one that never turns."""
-    run(
-        "CREATE OR REPLACE FUNCTION public._pgtrigger_should_ignore(trigger_name name) RETURNS boolean"
-        " LANGUAGE sql IMMUTABLE AS 'SELECT false'"
-    )
+@contextmanager
+def triggers_kept_on() -> Iterator[None]:
+    """After migrations: replace pgtrigger's off-switch, which they bring and any session could turn, by a fixed one."""
+    try:
+        yield
+    finally:
+        run(
+            "CREATE OR REPLACE FUNCTION public._pgtrigger_should_ignore(trigger_name name) RETURNS boolean"
+            " LANGUAGE sql IMMUTABLE AS 'SELECT false'"
+        )
 
 
 def _tables(schema_name: str) -> list[str]:

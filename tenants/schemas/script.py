@@ -53,7 +53,7 @@ def migrate_stock(schema_name: str) -> None:
     """Run every client migration in a new schema, by Django's own executor."""
     with owner_atomic():
         run("; ".join([f"CREATE SCHEMA {quoted(schema_name)}", *rights.defaults(schema_name)]))
-    with standing_in(schema_name) as connection:
+    with standing_in(schema_name) as connection, rights.triggers_kept_on():
         executor = MigrationExecutor(connection)
         executor.migrate(client_targets(executor.loader))
     with owner_atomic():

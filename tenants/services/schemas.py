@@ -62,13 +62,24 @@ def settle_claim(schema_name: str) -> None:
 
 def refill_spares(*, target: int, at: datetime) -> int:
     """Make spare schemas until `target` stand ready, dropping what failed onboardings left; how many were made."""
+    with schemas_held():
+        _drop_abandoned(at=at)
+        ready = SpareSchema.objects.using(OWNER).filter(taken_at=None, script_hash=script.migrations_hash()).count()
+        return len(make_spares(max(0, target - ready), at=at))
+
+
+def make_spares(count: int, *, at: datetime) -> list[str]:
+    """Make that many schemas with their roles from the kept script. :raises NoSpareSchema: without a script"""
     kept = script.kept_script()
     if kept is None:
         raise NoSpareSchema("No script is kept for these migrations: run `manage.py migrate`.")
-    with schemas_held():
-        _drop_abandoned(at=at)
-        ready = SpareSchema.objects.using(OWNER).filter(taken_at=None, script_hash=kept.hash).count()
-        return len(_make_spares(max(0, target - ready), kept, at=at))
+    names = [new_schema_name() for _ in range(count)]
+    roles.create_roles(names)
+    for name in names:
+        with owner_atomic():
+            script.make_from(kept.script, name)
+            SpareSchema.objects.using(OWNER).create(schema_name=name, script_hash=kept.hash, made_at=at)
+    return names
 
 
 def drop_schema(schema_name: str) -> None:
@@ -80,16 +91,6 @@ def drop_schema(schema_name: str) -> None:
         run(f"DROP SCHEMA IF EXISTS {quoted(schema_name)} CASCADE")
         roles.drop_roles([schema_name])
         SpareSchema.objects.using(OWNER).filter(schema_name=schema_name).delete()
-
-
-def _make_spares(count: int, kept: SchemaScript, *, at: datetime) -> list[str]:
-    names = [new_schema_name() for _ in range(count)]
-    roles.create_roles(names)
-    for name in names:
-        with owner_atomic():
-            script.make_from(kept.script, name)
-            SpareSchema.objects.using(OWNER).create(schema_name=name, script_hash=kept.hash, made_at=at)
-    return names
 
 
 def _drop_abandoned(*, at: datetime) -> None:
@@ -148,19 +149,33 @@ def migrate_clients(kept: SchemaScript, *, at: datetime, progress: Progress) -> 
     """
     Bring every client's schema up to date; a spare of the former kind goes first. Clients that fail are closed.
 
-    :raises MigrationsBroken: if the canaries fail; then no client was touched or closed
+    :raises MigrationsBroken: if that spare fails, or the first two clients do; then nobody is closed
     """
-    stale = list(SpareSchema.objects.using(OWNER).filter(taken_at=None).exclude(script_hash=kept.hash))
-    if canary := [spare.schema_name for spare in stale[:1]]:
-        first = migrating.migrate_schemas(canary, rights_text=kept.rights, progress=progress)
-        if first.failed:
-            raise MigrationsBroken(f"spare schema: {first.failed[canary[0]]}")
-    outcome = migrating.migrate_schemas(schemas_in_use(), rights_text=kept.rights, progress=progress)
-    for spare in stale:
-        drop_schema(spare.schema_name)
+    stale = _withdraw_stale(kept, at=at)
+    try:
+        _migrate_canary(stale[:1], kept, progress=progress)
+        in_use = [name for name in schemas_in_use() if name not in stale]
+        outcome = migrating.migrate_schemas(in_use, rights_text=kept.rights, progress=progress)
+    finally:
+        for name in stale:
+            drop_schema(name)
     _close_failed(outcome, at=at)
     _reopen(outcome, at=at)
     return outcome
+
+
+def _withdraw_stale(kept: SchemaScript, *, at: datetime) -> list[str]:
+    """Take spares of other migrations out of the pool, so that nobody claims one from now on."""
+    with owner_atomic():
+        spares = SpareSchema.objects.using(OWNER).filter(taken_at=None).exclude(script_hash=kept.hash)
+        names = list(spares.select_for_update().values_list("schema_name", flat=True))
+        SpareSchema.objects.using(OWNER).filter(schema_name__in=names).update(taken_at=at)
+    return names
+
+
+def _migrate_canary(names: list[str], kept: SchemaScript, *, progress: Progress) -> None:
+    for error in migrating.migrate_schemas(names, rights_text=kept.rights, progress=progress).failed.values():
+        raise MigrationsBroken(f"a spare schema: {error}")
 
 
 def unmigrated(schema_names: list[str]) -> dict[str, list[str]]:

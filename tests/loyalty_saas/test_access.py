@@ -161,7 +161,11 @@ def address(route: Route, ids: dict[str, UUID]) -> str | None:
 
 def pages(urlconf: str) -> list[Route]:
     """The routes for people: not those of the API, which asks for keys."""
-    return [route for route in routes(urlconf) if Actor.MACHINE not in route.access.actors and not route.pattern.startswith("/api/")]
+    return [
+        route
+        for route in routes(urlconf)
+        if Actor.MACHINE not in route.access.actors and not route.pattern.startswith("/api/")
+    ]
 
 
 def judged(answer: Any) -> str:
@@ -226,7 +230,7 @@ def test_a_stranger_is_sent_to_sign_in_and_back_to_where_he_wanted(acme: Client)
 
 def test_a_fragment_asked_for_by_script_leads_the_whole_page_to_sign_in(acme: Client) -> None:
     answer = browser(acme).get("/program/", headers={"HX-Request": "true"})
-    assert (answer.status_code, answer["HX-Redirect"]) == (200, "/")
+    assert (answer.status_code, answer["HX-Redirect"]) == (200, "/accounts/login/")
 
 
 def test_somebody_without_the_role_is_told_so(acme: Client) -> None:

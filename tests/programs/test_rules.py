@@ -1336,6 +1336,8 @@ class TestDocuments:
         ("wrong", "path", "message"),
         [
             (with_condition("colour", "eq", "red"), "field", "must be amount, quantity, category"),
+            (with_condition("colour", "eq", 2.5), "field", "must be amount, quantity, category"),
+            (with_condition("amount", "gt", "5"), "value", "must be a whole number"),
             (with_condition("properties.", "eq", "red"), "field", "must be amount"),
             (with_condition("properties.a b", "eq", "red"), "field", "must be amount"),
             (with_condition("sku", "gt", "a"), "op", "must be eq, ne, in or not_in for the field sku"),
@@ -1513,6 +1515,92 @@ class TestDocuments:
         second = SIMPLE | {"code": "b", "group": "g"} | other
 
         assert problems_of(document(rules=[first, second])) == {"rules[1].group": message}
+
+    def test_misread_rule_is_not_held_against_its_group_or_its_multipliers(self) -> None:
+        first = SIMPLE | {"trigger": "line", "group": "g"}
+        second = SIMPLE | {"code": "b", "trigger": "moon", "group": "g"}
+        third = SIMPLE | {"code": "c", "trigger": "line", "group": "g", "effect": {"kind": "multiplier", "factor": "x"}}
+
+        assert set(problems_of(document(rules=[first, second, third]))) == {
+            "rules[1].trigger",
+            "rules[2].effect.factor",
+        }
+
+    def test_what_is_not_said_has_a_mild_meaning(self) -> None:
+        program = parse_program(
+            {"name": "Club", "units": [{"code": "points", "name": "P", "kind": "points"}], "rules": [SIMPLE]}
+        )
+        unit, spec = program.units[0], program.rules[0]
+
+        assert (unit.decimals, unit.pending_days, unit.may_owe, unit.expiry.months) == (0, 0, False, 0)
+        assert spec == rule("a", fixed(1), trigger="purchase")
+        assert Schedule().weekdays == (1, 2, 3, 4, 5, 6, 7)
+
+    @pytest.mark.parametrize(
+        ("make", "most"),
+        [
+            (lambda size: document(name="x" * size), 100),
+            (lambda size: with_unit(code="x" * size), 30),
+            (lambda size: with_unit(name="x" * size), 60),
+            (lambda size: with_unit(decimals=size), 6),
+            (lambda size: with_unit(pending_days=size), 366),
+            (lambda size: with_unit(expiry={"policy": "rolling", "months": size}), 1200),
+            (lambda size: with_rule(code="x" * size), 50),
+            (lambda size: with_rule(name="x" * size), 100),
+            (lambda size: with_rule(group="x" * size), 50),
+            (lambda size: with_rule(priority=size), 10**6),
+            (lambda size: with_condition("sku", "eq", "x" * size), 200),
+            (lambda size: with_condition("sku", "in", ["x"] * size), 500),
+            (lambda size: with_condition("properties." + "x" * size, "eq", 1), 50),
+            (lambda size: with_condition("amount", "eq", size), LIMIT),
+            (lambda size: with_condition("quantity", "eq", size), LIMIT),
+            (lambda size: with_rule(conditions=[{"field": "amount", "op": "eq", "value": 1}] * size), 20),
+            (lambda size: with_effect(kind="fixed", points=size), LIMIT),
+            (lambda size: with_effect(kind="table", property="d", steps=[[at, 1] for at in range(size)]), 100),
+            (lambda size: document(rules=[SIMPLE | {"code": f"r{at}"} for at in range(size)]), 200),
+            (lambda size: with_levels(*({"enter": at} for at in range(size))), 20),
+            (lambda size: with_levels({"enter": 1, "name": "x" * size}), 60),
+            (lambda size: with_levels({"enter": 1, "code": "x" * size}), 30),
+            (lambda size: with_levels({"enter": 1, "benefits": ["x"] * size}), 50),
+            (lambda size: with_levels({"enter": 1, "benefits": ["x" * size]}), 200),
+            (lambda size: with_levels({"enter": 1}, period_months=size), 1200),
+            (lambda size: document(rewards=[document()["rewards"][0] | {"name": "x" * size}]), 100),
+            (lambda size: document(offers=[document()["offers"][1] | {"text": "x" * size}]), 500),
+        ],
+    )
+    def test_size_has_a_limit(self, make: Any, most: int) -> None:
+        parse_program(make(most))
+
+        assert problems_of(make(most + 1))
+
+    @pytest.mark.parametrize(
+        ("make", "least"),
+        [
+            (lambda size: with_unit(decimals=size), 0),
+            (lambda size: with_unit(pending_days=size), 0),
+            (lambda size: with_unit(expiry={"policy": "calendar", "months": size}), 1),
+            (lambda size: with_rule(priority=size), -(10**6)),
+            (lambda size: with_rule(caps={"per_purchase": size}), 1),
+            (lambda size: with_rule(caps={"per_member": {"period": "day", "points": size}}), 1),
+            (lambda size: with_rule(caps={"budget": size}), 1),
+            (lambda size: with_effect(kind="fixed", points=size), 1),
+            (lambda size: with_effect(kind="per_amount", points=1, per=size), 1),
+            (lambda size: with_effect(kind="table", property="d", steps=[[size, 1]]), 0),
+            (lambda size: with_effect(kind="table", property="d", steps=[[1, size]]), 0),
+            (lambda size: with_condition("quantity", "eq", size), 0),
+            (lambda size: with_condition("hour", "eq", size), 0),
+            (lambda size: with_condition("weekday", "eq", size), 1),
+            (lambda size: with_levels({"enter": size, "keep": 0}), 0),
+            (lambda size: with_levels({"enter": 5, "keep": size}), 0),
+            (lambda size: document(rewards=[document()["rewards"][0] | {"price": size}]), 0),
+            (lambda size: document(rewards=[document()["rewards"][0] | {"value": size}]), 0),
+            (lambda size: document(offers=[document()["offers"][0] | {"points": size}]), 0),
+        ],
+    )
+    def test_number_has_a_least_value(self, make: Any, least: int) -> None:
+        parse_program(make(least))
+
+        assert problems_of(make(least - 1))
 
     def test_what_follows_from_a_misread_part_is_not_reported(self) -> None:
         wrong = document()

@@ -30,9 +30,10 @@ from members.models import ImportJob, Purchase
 from members.queries import client_figures
 from members.services.accrual import waiting
 from members.services.refusals import Refused
-from tenants.context import client_connection, use_client
+from tenants.context import client_connection, public_atomic, use_client
 from tenants.models import Client, Provider, Role
 from tenants.queries import primary_url, url_on
+from tenants.services.api_keys import CLIENT_SCOPES, issue_key
 from tenants.services.people import add_user, grant_role
 
 _SEED = 20260101
@@ -248,10 +249,20 @@ class Command(BaseCommand):
             with self._inside(client):
                 counted = client_figures(top=0)
             self._tell(
-                f"    {counted['sales']:,} sales, {counted['returns']:,} returns, {counted['members']:,} members, "
+                f"    --client {client.slug}: {counted['sales']:,} sales, {counted['returns']:,} returns, {counted['members']:,} members, "
                 f"balance {counted['balance']:,}"
             )
+        self._tell(f"\n  API       {primary_url(clients[0], '/api/v1/')}   key {self._api_key(clients[0])}")
         self._tell("\nCtrl-C stops everything.\n")
+
+    def _api_key(self, client: Client) -> str:
+        """A key for trying the API, the same at every start."""
+
+        def issue() -> str:
+            with public_atomic():
+                return issue_key(name="Demo", scopes=CLIENT_SCOPES, client=client, at=timezone.now())[1]
+
+        return _remembered(self.state / "demo.json", "api_key", issue)
 
     @staticmethod
     def _tell(words: str) -> None:

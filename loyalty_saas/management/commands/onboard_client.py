@@ -53,12 +53,15 @@ class Command(JsonCommand):
         self.say(self._result(onboard(onboarding_id=wanted.pk, at=at, progress=self.stderr.write)))
 
     def _provider(self, *, slug: str, name: str | None) -> Provider:
-        if name:
-            return Provider.objects.get_or_create(slug=slug, defaults={"name": name})[0]
-        provider = Provider.objects.filter(slug=slug).first()
-        if provider is None:
-            raise CommandError(f"--provider: there is no provider '{slug}'; --create-provider NAME makes it.")
-        return provider
+        known = list(Provider.objects.order_by("slug").values_list("slug", flat=True)[:20])
+        if name or not known:
+            # The first provider of an installation comes with its first client.
+            return Provider.objects.get_or_create(slug=slug, defaults={"name": name or slug.title()})[0]
+        if slug not in known and not Provider.objects.filter(slug=slug).exists():
+            raise CommandError(
+                f"--provider: there is no provider '{slug}', but {', '.join(known)}; --create-provider NAME makes it."
+            )
+        return Provider.objects.get(slug=slug)
 
     def _result(self, made: Onboarded) -> dict[str, str]:
         onboarding = self._awaited(made.onboarding)

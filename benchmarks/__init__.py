@@ -1,0 +1,1 @@
+"""Performance claims, each measured against a baseline in the same run: `make bench` or `make bench NAME=accrual`."""

@@ -1,0 +1,531 @@
+"""Purchases: sales, returns and voids come in, and show what they earned and why."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from loyalty_saas.api.base import ApiRequest, ApiView, Body, an_id, body_of, id_in_path, nothing, operation, page
+from loyalty_saas.api.fields import (
+    LARGEST,
+    OPTIONAL,
+    Amount,
+    Choice,
+    Input,
+    Moment,
+    Price,
+    Quantity,
+    Text,
+    Truth,
+    Whole,
+)
+from loyalty_saas.api.keys import key_of, respond
+from loyalty_saas.api.lookups import location_for, member_id_of
+from loyalty_saas.api.pages import Listing, page_shape
+from loyalty_saas.api.points import EntryShape, TraceShape, written_entries, written_traces
+from loyalty_saas.api.problems import Problem
+from loyalty_saas.flows.purchases import preview_evaluation, take_purchase
+from loyalty_saas.sentences import Why, why_points
+from members import queries
+from members.models import LedgerEntry, Purchase, PurchaseLine, WorkItem
+from members.services import idempotency
+from members.services.idempotency import Answer
+from members.services.purchases import Key, LineInput, PurchaseInput
+from members.services.refusals import UnknownMember
+from programs.models import Product
+from programs.queries import NoProgram, products_by_sku, program_in_force
+from programs.rules import Evaluation
+from tenants.access import Actor, admits
+
+Kind = Purchase.Kind
+CLOCKS_DIFFER_BY = timedelta(minutes=5)
+WAITING, CREDITED, SET_ASIDE = "waiting", "credited", "set_aside"
+
+# ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Line(Input):
+    """One line. Give `amount`, or `unit_price` and it is quantity × unit price − discount, rounded half up."""
+
+    sku = Text(max_length=64, allow_blank=True, **OPTIONAL)
+    quantity = Quantity(help_text="How many or how much; positive for returns as well.")
+    unit_price = Price(help_text="Minor units.", **OPTIONAL)
+    discount = Amount(help_text="Minor units off the whole line.", **OPTIONAL)
+    amount = Amount(signed=True, help_text="Minor units, net of the discount.", **OPTIONAL)
+    category = Text(max_length=64, allow_blank=True, help_text="Unless given, that of the catalogue.", **OPTIONAL)
+    earning = Truth(help_text="false for gift cards and the like: no points.", **OPTIONAL)
+    position = Whole(
+        min_value=1, max_value=1000, help_text="Of a return that names its sale: which line of it.", **OPTIONAL
+    )
+
+
+class SaleForPreview(Input):
+    """A sale that has not happened yet."""
+
+    member = Text(max_length=254, help_text="Id, number or any identifier.")
+    location = Text(max_length=50, help_text="The location's code.", **OPTIONAL)
+    channel = Text(max_length=20, **OPTIONAL)
+    currency = Text(min_length=3, max_length=3, help_text="The client's, if given.", **OPTIONAL)
+    amount = Amount(help_text="Minor units; with lines it must be their sum.", **OPTIONAL)
+    occurred_at = Moment(help_text="Now, unless given; at most five minutes ahead.", **OPTIONAL)
+    lines = Line(many=True, max_length=500, **OPTIONAL)  # type: ignore[call-arg]
+
+
+class NewPurchase(SaleForPreview):
+    """
+    A sale, return or void as the shop sees it, in positive figures.
+
+    A return names its sale by document where it can, and may then leave out amounts; without lines it takes all that
+    is left. A void names its sale and takes all of it.
+    """
+
+    kind = Choice(choices=Kind.values)
+    document = Text(max_length=64, help_text="The receipt's number: counts once per kind and location.")
+    terminal = Text(max_length=64, **OPTIONAL)
+    sale = Text(max_length=64, help_text="The document of the sale that comes back.", **OPTIONAL)
+
+
+class PurchaseListing(Listing):
+    """Which purchases."""
+
+    member = Text(required=False, max_length=254, help_text="Of this member: id, number or any identifier.")
+    document = Text(required=False, max_length=64)
+    kind = Choice(required=False, choices=Kind.values)
+
+
+# ── what goes out ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CreditShape(serializers.Serializer[Any]):
+    """So much of a unit, in its smallest step."""
+
+    unit = serializers.CharField()
+    amount = serializers.IntegerField()
+
+    class Meta:
+        ref_name = "Credit"
+
+
+class ReceiptShape(serializers.Serializer[Any]):
+    """The answer to a purchase."""
+
+    id = serializers.UUIDField()
+    kind = serializers.ChoiceField(choices=Kind.values)
+    document = serializers.CharField()
+    member = serializers.UUIDField()
+    occurred_at = serializers.DateTimeField()
+    credits = CreditShape(many=True, help_text="What the sale will bring, as the rules stand now.")
+    points_follow = serializers.BooleanField(
+        help_text="Accepted, but the workers could not be told: the points follow a little later."
+    )
+    repeated = serializers.BooleanField(help_text="This document was recorded before and counts once.")
+
+    class Meta:
+        ref_name = "Receipt"
+
+
+class PreviewShape(serializers.Serializer[Any]):
+    """What a sale would bring, and why."""
+
+    member = serializers.UUIDField()
+    credits = CreditShape(many=True)
+    traces = TraceShape(many=True)
+
+    class Meta:
+        ref_name = "Preview"
+
+
+class LineShape(serializers.Serializer[Any]):
+    """One line as recorded; what came back is negative."""
+
+    position = serializers.IntegerField()
+    sku = serializers.CharField()
+    category = serializers.CharField()
+    quantity = serializers.DecimalField(max_digits=14, decimal_places=3)
+    unit_price = serializers.DecimalField(max_digits=16, decimal_places=4, allow_null=True)
+    discount = serializers.IntegerField()
+    amount = serializers.IntegerField()
+    earning = serializers.BooleanField()
+    returned = serializers.DecimalField(max_digits=14, decimal_places=3, help_text="How much of it has come back.")
+
+    class Meta:
+        ref_name = "PurchaseLine"
+
+
+class PurchaseShape(serializers.Serializer[Any]):
+    """A purchase as recorded; returns and voids are negative."""
+
+    id = serializers.UUIDField()
+    kind = serializers.ChoiceField(choices=Kind.values)
+    document = serializers.CharField()
+    sale = serializers.CharField(allow_null=True, help_text="The document of the sale that it takes back.")
+    member = serializers.UUIDField()
+    location = serializers.CharField(allow_null=True)
+    terminal = serializers.CharField()
+    channel = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
+    currency = serializers.CharField()
+    amount = serializers.IntegerField()
+    occurred_at = serializers.DateTimeField()
+    received_at = serializers.DateTimeField()
+    credit = serializers.ChoiceField(choices=[WAITING, CREDITED, SET_ASIDE], help_text="Whether its points are there.")
+
+    class Meta:
+        ref_name = "Purchase"
+
+
+class WholePurchaseShape(PurchaseShape):
+    """A purchase with its lines, what it moved, and why."""
+
+    lines = LineShape(many=True)
+    entries = EntryShape(many=True)
+    traces = TraceShape(many=True)
+
+    class Meta:
+        ref_name = "PurchaseWithLines"
+
+
+PurchasePage = page_shape(PurchaseShape)
+
+# ── reading a purchase ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_purchase(request: ApiRequest, form: Body, *, at: datetime) -> PurchaseInput:
+    """
+    A purchase with its member and location found, its lines completed and its signs set.
+
+    :raises Problem: naming the field that cannot be so
+    """
+    kind, sale = form.get("kind", Kind.SALE), form.get("sale") or ""
+    _check_kind(kind=kind, sale=sale, form=form)
+    _check_currency(form.get("currency"), request.client.currency)
+    rows = form.get("lines") or []
+    lines = _lines_of_sale(rows) if sale else _lines(rows)
+    location_id, location_code = location_for(request, form.get("location"))
+    return PurchaseInput(
+        kind=kind,
+        document=form.get("document", ""),
+        member_id=member_id_of(form["member"], field="member"),
+        currency=request.client.currency,
+        amount=_amount(form.get("amount"), lines=lines, named=bool(sale)) * (1 if kind == Kind.SALE else -1),
+        occurred_at=_moment(form.get("occurred_at"), at=at),
+        lines=lines if kind == Kind.SALE else tuple(_back(line) for line in lines),
+        location_id=location_id,
+        location_code=location_code,
+        terminal=form.get("terminal") or "",
+        channel=form.get("channel") or "",
+        sale_document=sale,
+    )
+
+
+def _check_kind(*, kind: str, sale: str, form: Body) -> None:
+    lines, amount = form.get("lines"), form.get("amount")
+    if kind == Kind.SALE and sale:
+        raise Problem("refused", _("Only a return or void names a sale."), field="sale")
+    if kind == Kind.VOID and not sale:
+        raise Problem("refused", _("A void names the sale that it takes back."), field="sale")
+    if kind == Kind.VOID and lines:
+        words = _("A void takes the whole sale back; send a return for some of its lines.")
+        raise Problem("refused", words, field="lines")
+    if kind == Kind.RETURN and not sale and not lines:
+        raise Problem("refused", _("A return names its sale, or the lines that come back."), field="lines")
+    if kind == Kind.SALE and not lines and amount is None:
+        raise Problem("amount_missing", _("Give an amount, or lines."), field="amount")
+
+
+def _check_currency(given: str | None, currency: str) -> None:
+    if given and given != currency:
+        words = _("Purchases here are in %(currency)s.") % {"currency": currency}
+        raise Problem("wrong_currency", words, field="currency")
+
+
+def _moment(given: datetime | None, *, at: datetime) -> datetime:
+    if given and given > at + CLOCKS_DIFFER_BY:
+        raise Problem("in_the_future", _("This is more than five minutes ahead."), field="occurred_at")
+    return given or at
+
+
+def _amount(given: int | None, *, lines: Sequence[LineInput], named: bool) -> int:
+    """The total; 0 for a return that names its sale and leaves the total to it."""
+    if named or not lines:
+        return given or 0
+    total = sum(line.amount for line in lines)
+    if given is not None and given != total:
+        words = _("The lines add up to %(total)s.") % {"total": total}
+        raise Problem("amount_mismatch", words, field="amount")
+    if not 0 <= total <= LARGEST:
+        raise Problem("too_much", _("The lines add up to less than 0, or to more than 10^12."), field="lines")
+    return total
+
+
+def _lines(rows: Sequence[Body]) -> tuple[LineInput, ...]:
+    known = _catalogue(rows)
+    return tuple(_line(row, place, known.get(row.get("sku") or "")) for place, row in enumerate(rows))
+
+
+def _catalogue(rows: Sequence[Body]) -> dict[str, Product]:
+    """The products of lines that leave something to the catalogue."""
+    open_rows = [row for row in rows if row.get("sku") and (row.get("category") is None or row.get("earning") is None)]
+    return products_by_sku([row["sku"] for row in open_rows]) if open_rows else {}
+
+
+def _line(row: Body, place: int, product: Product | None) -> LineInput:
+    category, earning = row.get("category"), row.get("earning")
+    return LineInput(
+        quantity=row["quantity"],
+        amount=_line_amount(row, place),
+        sku=row.get("sku") or "",
+        category=category if category is not None else product.category if product else "",
+        unit_price=row.get("unit_price"),
+        discount=row.get("discount") or 0,
+        earning=earning if earning is not None else product.earning if product else True,
+    )
+
+
+def _line_amount(row: Body, place: int) -> int:
+    amount, price = row.get("amount"), row.get("unit_price")
+    if amount is not None:
+        return int(amount)
+    if price is None:
+        raise Problem("amount_missing", _("Give an amount, or a unit price."), field=f"lines.{place}.amount")
+    exact = row["quantity"] * price - (row.get("discount") or 0)
+    if abs(exact) > LARGEST:
+        raise Problem("too_much", _("The line comes to more than 10^12."), field=f"lines.{place}.quantity")
+    return int(exact.to_integral_value(ROUND_HALF_UP))
+
+
+def _lines_of_sale(rows: Sequence[Body]) -> tuple[LineInput, ...]:
+    """Lines of a return that names its sale: which, and how much of each; the rest is the sale's."""
+    return tuple(
+        LineInput(quantity=row["quantity"], amount=0, sku=row.get("sku") or "", position=row.get("position"))
+        for row in rows
+    )
+
+
+def _back(line: LineInput) -> LineInput:
+    return LineInput(
+        quantity=-line.quantity,
+        amount=-line.amount,
+        sku=line.sku,
+        category=line.category,
+        unit_price=line.unit_price,
+        discount=line.discount,
+        earning=line.earning,
+        position=line.position,
+    )
+
+
+# ── answering ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _take(purchase: PurchaseInput, *, key: Key, at: datetime) -> Answer:
+    body: Body = {
+        "kind": str(purchase.kind),
+        "document": purchase.document,
+        "member": str(purchase.member_id),
+        "occurred_at": purchase.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "points_follow": False,
+        "repeated": False,
+    }
+    receipt = take_purchase(purchase=purchase, at=at, key=key, answer=body)
+    accepted = receipt.accepted
+    if accepted.answer is not None:
+        return Answer(accepted.status, accepted.answer, replayed=True)
+    body["id"] = str(accepted.purchase_id)
+    if not accepted.repeated and receipt.woken:
+        return Answer(accepted.status, body)
+    body |= {"points_follow": not receipt.woken, "repeated": accepted.repeated}
+    idempotency.keep(key=key, status=accepted.status, body=body, at=at)
+    return Answer(accepted.status, body)
+
+
+def written_purchases(purchases: Sequence[Purchase]) -> list[Body]:
+    """Purchases as JSON, each with whether its points are there."""
+    open_items = WorkItem.objects.filter(pk__in=[purchase.pk for purchase in purchases])
+    waiting = dict(open_items.values_list("source_id", "quarantined_at"))
+    return [_written(purchase, credit=credit_state(purchase.pk, waiting)) for purchase in purchases]
+
+
+def credit_state(source_id: UUID, waiting: dict[UUID, datetime | None]) -> str:
+    """Whether a purchase or activity has its points, given the open work items and when they were set aside."""
+    if source_id not in waiting:
+        return CREDITED
+    return SET_ASIDE if waiting[source_id] else WAITING
+
+
+def _written(purchase: Purchase, *, credit: str) -> Body:
+    return {
+        "id": purchase.pk,
+        "kind": purchase.kind,
+        "document": purchase.document,
+        "sale": purchase.sale.document if purchase.sale else None,
+        "member": purchase.member_id,
+        "location": purchase.location.code if purchase.location else None,
+        "terminal": purchase.terminal,
+        "channel": purchase.channel,
+        "source": purchase.source,
+        "currency": purchase.currency,
+        "amount": purchase.amount,
+        "occurred_at": purchase.occurred_at,
+        "received_at": purchase.received_at,
+        "credit": credit,
+    }
+
+
+def _written_line(line: PurchaseLine) -> Body:
+    return {
+        "position": line.position,
+        "sku": line.sku,
+        "category": line.category,
+        "quantity": _places(line.quantity, 3),
+        "unit_price": None if line.unit_price is None else _places(line.unit_price, 4),
+        "discount": line.discount,
+        "amount": line.amount,
+        "earning": line.earning,
+        "returned": _places(line.returned, 3),
+    }
+
+
+def _places(value: Decimal, places: int) -> str:
+    return f"{value:.{places}f}"
+
+
+def _credits(amounts: Iterable[tuple[str, int]]) -> list[Body]:
+    return [{"unit": unit, "amount": amount} for unit, amount in sorted(amounts) if amount]
+
+
+# ── the views ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_NEW, _PREVIEW, _LISTING = NewPurchase(), SaleForPreview(), PurchaseListing()
+_REFUSES = (
+    "unknown_member",
+    "unknown_location",
+    "other_location",
+    "wrong_currency",
+    "amount_missing",
+    "amount_mismatch",
+    "too_much",
+    "in_the_future",
+    "refused",
+)
+
+
+@admits(Actor.MACHINE, GET="purchases:read", POST="purchases:write")
+class Purchases(ApiView):
+    """All purchases."""
+
+    @operation("Purchases, newest first", name="purchases_list", query=PurchaseListing, gives=PurchasePage)
+    def get(self, request: ApiRequest) -> Response:
+        return page(request, _LISTING, _found, written_purchases)
+
+    @operation(
+        "Record a sale, return or void",
+        name="purchases_record",
+        takes=NewPurchase,
+        gives={200: ReceiptShape, 201: ReceiptShape},
+        keyed=True,
+        refuses=(*_REFUSES, "unknown_purchase", "receipt_conflict", "over_return"),
+    )
+    def post(self, request: ApiRequest) -> Response:
+        """
+        Accepted at once; a worker gives the points shortly after.
+
+        A document that was recorded before, by whatever channel, counts once and is answered with 200.
+        """
+        at, key = timezone.now(), key_of(request, route="purchases")
+        purchase = read_purchase(request, body_of(request, _NEW), at=at)
+        return respond(_take(purchase, key=key, at=at))
+
+
+def _found(asked: Body) -> QuerySet[Purchase]:
+    found = queries.purchases().prefetch_related(None)
+    if reference := asked.pop("member", None):
+        try:
+            found = found.filter(member_id=member_id_of(reference))
+        except UnknownMember:
+            return found.none()
+    return found.filter(**asked)
+
+
+@admits(Actor.MACHINE, POST="purchases:read")
+class PurchasePreview(ApiView):
+    """What would be."""
+
+    @operation(
+        "What a sale would bring, and why",
+        name="purchases_preview",
+        takes=SaleForPreview,
+        gives=PreviewShape,
+        refuses=_REFUSES,
+    )
+    def post(self, request: ApiRequest) -> Response:
+        """Nothing is recorded."""
+        purchase = read_purchase(request, body_of(request, _PREVIEW), at=timezone.now())
+        try:
+            program = program_in_force()
+        except NoProgram:
+            return Response({"member": purchase.member_id, "credits": [], "traces": []})
+        made = preview_evaluation(purchase=purchase, program=program)
+        whys = [Why.of_outcome(outcome, program=program) for outcome in made.outcomes]
+        return Response(
+            {
+                "member": purchase.member_id,
+                "credits": _credits(made.credits.items()),
+                "traces": _written_outcomes(made, whys),
+            }
+        )
+
+
+def _written_outcomes(made: Evaluation, whys: Sequence[Why]) -> list[Body]:
+    return [
+        {
+            "rule": outcome.code,
+            "name": why.rule,
+            "unit": outcome.unit,
+            "result": outcome.result,
+            "amount": outcome.amount,
+            "line_amounts": list(outcome.line_amounts),
+            "reason": outcome.reason,
+            "sentence": why_points(why),
+        }
+        for outcome, why in zip(made.outcomes, whys, strict=True)
+    ]
+
+
+@admits(Actor.MACHINE, GET="purchases:read")
+class OnePurchase(ApiView):
+    """One purchase."""
+
+    @operation(
+        "One purchase with its lines, what it moved, and why",
+        name="purchases_read",
+        path=[id_in_path("purchase", "purchase")],
+        gives=WholePurchaseShape,
+    )
+    def get(self, request: ApiRequest, purchase: str) -> Response:
+        found = queries.purchase_by_id(an_id(purchase))
+        if found is None:
+            raise nothing()
+        entries = list(_entries(found))
+        lines = [_written_line(line) for line in sorted(found.lines.all(), key=lambda line: line.position)]
+        traces = queries.traces_of([found.pk])[found.pk]
+        return Response(
+            {
+                **written_purchases([found])[0],
+                "lines": lines,
+                "entries": written_entries(entries),
+                "traces": written_traces(traces),
+            }
+        )
+
+
+def _entries(purchase: Purchase) -> QuerySet[LedgerEntry]:
+    related = ("account__unit", "purchase", "activity", "lot")
+    return LedgerEntry.objects.select_related(*related).filter(purchase=purchase).order_by("pk")
