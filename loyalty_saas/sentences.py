@@ -224,6 +224,7 @@ def why_offer(assignment: OfferAssignment, *, currency: str) -> str:
     values = {
         "n": number(int(figures.get("purchases") or 0)),
         "spend": money(int(figures.get("spend") or 0), currency),
+        "first": day(_day(figures.get("first_day"))),
         "last": day(_day(figures.get("last_day"))),
         "favourite": figures.get("favourite") or "",
     }
@@ -236,7 +237,7 @@ def _day(text: Any) -> date | None:
 
 _OFFERS: _Words = {
     "favourite": lambda: _("Bought most often: %(favourite)s."),
-    "new": lambda: _("New here: the first purchase was on %(last)s."),
+    "new": lambda: _("New here: the first purchase was on %(first)s."),
     "regular": lambda: _("Comes regularly: %(n)s purchases so far, the last on %(last)s."),
     "champion": lambda: _("One of the most faithful: %(n)s purchases for %(spend)s so far."),
     "slipping": lambda: _("Used to come more often: the last purchase was on %(last)s."),

@@ -1,28 +1,29 @@
 """Many rows into one table by COPY, the way that costs PostgreSQL least."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+NULL = "\\N"
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def copy_rows(*, cursor: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows of plain values (None is NULL, a list or tuple an array) in the order of `columns`."""
-    if rows:
-        text = io.StringIO("\n".join(["\t".join(map(_written, row)) for row in rows]))
-        cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", text)
+def copy_lines(*, cursor: Any, table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
+    """Insert rows already written as lines of COPY's text format, in the order of `columns`."""
+    if lines:
+        cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", io.StringIO("\n".join(lines)))
 
 
-def _written(value: Any) -> str:
-    if value is None:
-        return "\\N"
-    if isinstance(value, str):
-        return value.translate(_ESCAPED) if not value.isalnum() else value
-    if isinstance(value, list | tuple):
-        return _array(value)
-    return str(value)
+def text(value: str) -> str:
+    """A text as COPY reads it."""
+    return value.translate(_ESCAPED) if value else ""
 
 
-def _array(values: Iterable[int]) -> str:
+def or_null(value: object | None) -> str:
+    """A plain value as COPY reads it, or NULL."""
+    return NULL if value is None else str(value)
+
+
+def array(values: Sequence[int]) -> str:
+    """Whole numbers as a PostgreSQL array."""
     return "{" + ",".join(map(str, values)) + "}"

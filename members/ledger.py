@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import connections
 
-from members.copying import copy_rows
+from members.copying import copy_lines, or_null, text
 from members.models import LedgerEntry, Member
 from members.rules import midnight
 from programs.queries import Unit
@@ -103,12 +103,13 @@ class Book:
 
     def __init__(self, *, member_ids: Sequence[UUID], at: datetime, zone: ZoneInfo, with_lots: bool = True) -> None:
         self.at, self.zone = at, zone
+        self._at_text = str(at)
         self._accounts = _load_accounts(member_ids)
         self._dates: dict[tuple[UUID, date], tuple[datetime, datetime | None]] = {}
         self._new_accounts: list[Account] = []
-        self._entries: list[tuple[Any, ...]] = []
-        self._lots: list[tuple[Any, ...]] = []
-        self._allocations: list[tuple[Any, ...]] = []
+        self._entries: list[str] = []
+        self._lots: list[str] = []
+        self._allocations: list[str] = []
         if with_lots:
             self._load_lots(list(self._accounts.values()))
 
@@ -119,6 +120,8 @@ class Book:
             found = Account(id=uuid7(), member_id=member_id, unit_id=unit.id, may_owe=unit.may_owe, is_new=True)
             self._accounts[member_id, unit.id] = found
             self._new_accounts.append(found)
+        # As the program says now, which need not be what it said when the account was opened.
+        found.may_owe = unit.may_owe
         return found
 
     # ── movements ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +141,7 @@ class Book:
         dates = dates or self._lifetime(unit=unit, occurred_at=cause.occurred_at)
         lot = OpenLot(entry_id, amount, 0, *dates)
         account.lots[entry_id] = lot
-        self._lots.append((entry_id, account.text, amount, 0, lot.available_at, lot.expires_at))
+        self._lots.append(f"{entry_id}\t{account.text}\t{amount}\t0\t{lot.available_at}\t{or_null(lot.expires_at)}")
         if account.debt:
             paid = min(account.debt, amount)
             account.debt -= paid
@@ -192,8 +195,8 @@ class Book:
         ]
         for account, lot in due:
             amount = lot.remaining - lot.held
-            # What is left can lapse in two goes, the second after a hold let go of its part.
-            key = f"expire:{lot.entry_id}:{lot.remaining}"
+            # What is left can lapse in several goes: a hold lets go of its part, a spend is given back.
+            key = f"expire:{lot.entry_id}:{lot.remaining}:{self.at.isoformat()}"
             cause = Cause(key=key, occurred_at=lot.expires_at or self.at, corrects_id=lot.entry_id)
             entry_id = self._enter(account=account, kind=Kind.EXPIRE, amount=-amount, cause=cause)
             self._allocate(account=account, entry_id=entry_id, lot=lot, amount=amount)
@@ -231,9 +234,9 @@ class Book:
         with connections[CLIENT].cursor() as cursor:
             if self._new_accounts:
                 cursor.execute(_INSERT_ACCOUNTS, [_json(_account_row(a) for a in self._new_accounts)])
-            copy_rows(cursor=cursor, table="members_ledgerentry", columns=_ENTRY, rows=self._entries)
-            copy_rows(cursor=cursor, table="members_lot", columns=_LOT, rows=self._lots)
-            copy_rows(cursor=cursor, table="members_allocation", columns=_ALLOCATION, rows=self._allocations)
+            copy_lines(cursor=cursor, table="members_ledgerentry", columns=_ENTRY, lines=self._entries)
+            copy_lines(cursor=cursor, table="members_lot", columns=_LOT, lines=self._lots)
+            copy_lines(cursor=cursor, table="members_allocation", columns=_ALLOCATION, lines=self._allocations)
             if owing := [a for a in self._accounts.values() if a.debt != a.owed_before]:
                 cursor.execute(_UPDATE_DEBTS, [_json({"id": str(a.id), "debt": a.debt} for a in owing)])
 
@@ -249,21 +252,9 @@ class Book:
         entry_id = uuid7()
         account.balance += amount
         self._entries.append(
-            (
-                entry_id,
-                account.text,
-                kind,
-                amount,
-                account.balance,
-                cause.key,
-                cause.purchase_id,
-                cause.activity_id,
-                cause.corrects_id,
-                cause.reason,
-                cause.made_by,
-                cause.occurred_at,
-                self.at,
-            )
+            f"{entry_id}\t{account.text}\t{kind}\t{amount}\t{account.balance}\t{text(cause.key)}\t"
+            f"{or_null(cause.purchase_id)}\t{or_null(cause.activity_id)}\t{or_null(cause.corrects_id)}\t"
+            f"{text(cause.reason)}\t{or_null(cause.made_by)}\t{cause.occurred_at}\t{self._at_text}"
         )
         return entry_id
 
@@ -358,8 +349,8 @@ def _account_row(account: Account) -> dict[str, Any]:
     }
 
 
-def _allocation(*, entry_id: UUID, lot_id: UUID, amount: int) -> tuple[Any, ...]:
-    return uuid7(), entry_id, lot_id, amount
+def _allocation(*, entry_id: UUID, lot_id: UUID, amount: int) -> str:
+    return f"{uuid7()}\t{entry_id}\t{lot_id}\t{amount}"
 
 
 def _json(rows: Iterable[dict[str, Any]]) -> str:
@@ -385,6 +376,6 @@ _ENTRY = (
 _LOT = ("entry_id", "account_id", "remaining", "held", "available_at", "expires_at")
 _ALLOCATION = ("id", "entry_id", "lot_id", "amount")
 _UPDATE_DEBTS = """
-    UPDATE members_pointsaccount a SET debt = r.debt
+    UPDATE members_pointsaccount a SET debt = r.debt, may_owe = a.may_owe OR r.debt > 0
     FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, debt bigint) WHERE a.id = r.id
 """

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from loyalty_saas.flows.programs import templates
 from loyalty_saas.templatetags.loyalty import viewer_locale
 from tenants.models import Client, Provider
+from tenants.services.onboarding import ClientRequest, OnboardingRefused, check
 
 
 class AddClient(forms.Form):
@@ -48,6 +49,17 @@ class AddClient(forms.Form):
             "suffix": settings.CLIENT_HOST_SUFFIX
         }
         self._begin_like_the_last(providers)
+
+    def clean(self) -> dict[str, Any]:
+        """Also what the service would refuse, so that every field that is wrong says so at once."""
+        asked = {name: self.cleaned_data.get(name, "") for name in self.fields if name != "provider"}
+        try:
+            check(ClientRequest(**asked), templates=templates())
+        except OnboardingRefused as refused:
+            for name, words in refused.problems.items():
+                if name not in self.errors:
+                    self.add_error(name if name in self.fields else None, words)
+        return self.cleaned_data
 
     def _offer(self, name: str, choices: list[tuple[str, Any]]) -> None:
         """Nothing is chosen by accident: the first entry is none."""

@@ -16,7 +16,6 @@ from members.services.points import expire_points
 from programs.queries import NoProgram, program_in_force
 from rewards.services import refresh_offers
 
-
 # A caller may repeat a request for so long and still get its answer.
 KEPT_ANSWERS = timedelta(days=30)
 

@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from loyalty_saas import workers
 from members.models import Purchase
 from members.services import accrual, insights, purchases
-from members.services.accrual import Credited, Item
+from members.services.accrual import Credited, Item, ItemLine
 from members.services.purchases import Accepted, Key, PurchaseInput
 from programs.queries import NoProgram, ProgramInForce, program_in_force
 from programs.rules import Evaluation, preview
@@ -74,14 +74,7 @@ def preview_evaluation(*, purchase: PurchaseInput, program: ProgramInForce) -> E
 
 def _as_item(purchase: PurchaseInput) -> Item:
     lines = [
-        {
-            "position": position,
-            "sku": line.sku,
-            "category": line.category,
-            "quantity": str(line.quantity),
-            "amount": line.amount,
-            "earning": line.earning,
-        }
+        ItemLine("", position, line.sku, line.category, str(line.quantity), line.amount, line.earning, None)
         for position, line in enumerate(purchase.lines, start=1)
     ]
     return Item(

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.db import connections
 
 from members import ledger
-from members.copying import copy_rows
+from members.copying import array, copy_lines, text
 from members.models import WorkItem
 from members.services import insights, tiers
-from members.services.returns import TRACE, Returned, Sold, TakenBack, Trace
+from members.services.returns import TRACE, Returned, Sold, TakenBack
 from programs.queries import ProgramInForce
 from programs.rules import Evaluation, Event, EventKind, Line, MemberState, Outcome, evaluate
 from tenants.routers import CLIENT
@@ -41,6 +41,19 @@ class Credited:
 NOTHING = Credited()
 
 
+class ItemLine(NamedTuple):
+    """One line of a waiting purchase, as the database's JSON has it."""
+
+    id: str
+    position: int
+    sku: str
+    category: str
+    quantity: str
+    amount: int
+    earning: bool
+    sale_line_id: str | None
+
+
 @dataclass(slots=True)
 class Item:
     """One waiting purchase or activity with all that its crediting needs."""
@@ -56,7 +69,7 @@ class Item:
     sale_id: UUID | None
     activity: str
     properties: dict[str, Any]
-    lines: list[dict[str, Any]]
+    lines: list[ItemLine]
 
     @property
     def is_activity(self) -> bool:
@@ -113,7 +126,7 @@ class Batch:
         self.budgets = _lock_budgets(program) if "budget" in program.compiled.needs else {}
         self.book = ledger.Book(member_ids=member_ids, at=at, zone=zone, with_lots=False)
         self.returns = TakenBack(book=self.book, zone=zone, program=program)
-        self.traces: list[Trace] = []
+        self.traces: list[str] = []
         self._rules = {code: str(rule_id) for code, rule_id in program.rule_ids.items()}
 
     def run(self) -> None:
@@ -172,7 +185,7 @@ class Batch:
         self.book.write()
         self.returns.write()
         with connections[CLIENT].cursor() as cursor:
-            copy_rows(cursor=cursor, table="members_ruletrace", columns=TRACE, rows=self.traces)
+            copy_lines(cursor=cursor, table="members_ruletrace", columns=TRACE, lines=self.traces)
             _save_rule_states(cursor=cursor, known=self.known, program=self.program, budgets=self.budgets)
             insights.save(cursor=cursor, figures={i: k.insight for i, k in self.known.items()})
             cursor.execute(_REMOVE_ITEMS, [[item.source_id for item in self.items]])
@@ -189,15 +202,10 @@ def event_of(item: Item, *, zone: ZoneInfo) -> Event:
         day=item.day,
         amount=item.amount,
         lines=tuple(
-            Line(
-                line["position"],
-                line["sku"],
-                line["category"],
-                Decimal(line["quantity"]),
-                line["amount"],
-                line["earning"],
-            )
-            for line in item.lines
+            [
+                Line(one.position, one.sku, one.category, Decimal(one.quantity), one.amount, one.earning)
+                for one in item.lines
+            ]
         ),
         location=item.location,
         channel=item.channel,
@@ -206,10 +214,10 @@ def event_of(item: Item, *, zone: ZoneInfo) -> Event:
     )
 
 
-def _trace(source_id: str, rule_id: str, outcome: Outcome) -> Trace:
-    lines = outcome.line_amounts if outcome.amount else ()
-    detail = json.dumps(dict(outcome.detail)) if outcome.detail else "{}"
-    return source_id, rule_id, outcome.result, outcome.amount, lines, outcome.reason, detail
+def _trace(source_id: str, rule_id: str, outcome: Outcome) -> str:
+    lines = array(outcome.line_amounts) if outcome.amount else "{}"
+    detail = text(json.dumps(dict(outcome.detail))) if outcome.detail else "{}"
+    return f"{source_id}\t{rule_id}\t{outcome.result}\t{outcome.amount}\t{lines}\t{outcome.reason}\t{detail}"
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +237,11 @@ def _take(*, member_ids: list[UUID], limit: int, one_each: bool) -> list[Item]:
 
 def _item(row: tuple[Any, ...]) -> Item:
     *plain, properties, lines = row
-    values: list[Any] = [*plain, json.loads(properties) if properties else {}, json.loads(lines) if lines else []]
+    values: list[Any] = [
+        *plain,
+        json.loads(properties) if properties else {},
+        [ItemLine._make(line) for line in json.loads(lines)] if lines else [],
+    ]
     return Item(*values)
 
 
@@ -347,9 +359,8 @@ _SELECT_ITEMS = """
     SELECT t.source_id, t.member_id, COALESCE(p.kind, 'activity'), COALESCE(p.occurred_at, a.occurred_at),
            COALESCE(p.day, a.day), COALESCE(p.amount, a.amount), COALESCE(p.channel, a.channel),
            COALESCE(o.code, ''), p.sale_id, COALESCE(a.kind, ''), a.properties::text,
-           (SELECT json_agg(json_build_object('id', l.id, 'position', l.position, 'sku', l.sku,
-                    'category', l.category, 'quantity', l.quantity::text, 'amount', l.amount, 'earning', l.earning,
-                    'sale_line_id', l.sale_line_id) ORDER BY l.position)::text
+           (SELECT json_agg(json_build_array(l.id, l.position, l.sku, l.category, l.quantity::text, l.amount, l.earning,
+                                             l.sale_line_id) ORDER BY l.position)::text
             FROM members_purchaseline l WHERE l.purchase_id = p.id)
     FROM taken t
     LEFT JOIN members_purchase p ON p.id = t.source_id

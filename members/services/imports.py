@@ -349,7 +349,7 @@ _RECORD = """
                    E'\\n', k.kind, k.member_id, %(currency)s, k.amount, ''), 'UTF8')), 'hex'), 1, 32)::uuid
         FROM known k
         ON CONFLICT (document, kind, location_id) DO NOTHING
-        RETURNING id, member_id, occurred_at
+        RETURNING id, member_id, occurred_at, kind
     ), taken AS MATERIALIZED (
         SELECT k.* FROM p JOIN known k ON k.id = p.id
     ), lines AS MATERIALIZED (
@@ -359,12 +359,14 @@ _RECORD = """
     ), l AS (
         INSERT INTO members_purchaseline (id, purchase_id, position, sku, category, quantity, unit_price, discount,
                                           amount, earning, returned)
-        SELECT new_id(), r.purchase_id, r.position, r.sku, COALESCE(NULLIF(r.category, ''), c.category, ''), r.quantity, r.price,
+        SELECT new_id(), r.purchase_id, r.position, r.sku, COALESCE(NULLIF(r.category, ''), c.category, ''), r.quantity,
+               r.price,
                0, r.amount, COALESCE(c.earning, true), 0
         FROM lines r LEFT JOIN programs_product c ON c.sku = r.sku
     ), w AS (
         INSERT INTO members_workitem (source_id, kind, member_id, occurred_at, attempts, error)
-        SELECT p.id, 'purchase', p.member_id, p.occurred_at, 0, '' FROM p
+        SELECT p.id, 'purchase', p.member_id,
+               p.occurred_at + CASE p.kind WHEN 'sale' THEN interval '0' ELSE interval '1 microsecond' END, 0, '' FROM p
         RETURNING source_id
     ), noted AS (
         SELECT public.note_work() WHERE EXISTS (SELECT 1 FROM w)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,13 +13,16 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
+from members import ledger
 from members.models import IdempotencyRecord, Purchase, PurchaseLine
 from members.services.refusals import KeyReused, OverReturn, ReceiptConflict, Refused, UnknownPurchase
+from programs.rules import reversal
 from tenants.context import current_client
 from tenants.keys import uuid7
 from tenants.routers import CLIENT
 
 Kind = Purchase.Kind
+_A_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +200,7 @@ def _row(
         "currency": purchase.currency,
         "amount": purchase.amount,
         "occurred_at": purchase.occurred_at,
-        # A return reported with an earlier time than its sale is credited after it all the same.
-        "in_turn_at": max(purchase.occurred_at, purchase.not_before or purchase.occurred_at),
+        "in_turn_at": _turn(purchase),
         "at": at,
         "zone": current_client().time_zone,
         "fingerprint": mark,
@@ -207,6 +209,13 @@ def _row(
         "request_hash": key.request_hash if key else None,
         "body": json.dumps(body),
     }
+
+
+def _turn(purchase: PurchaseInput) -> datetime:
+    """When it is credited: a return after the sales of its instant, and after its own sale whatever the clock says."""
+    if purchase.kind == Kind.SALE:
+        return purchase.occurred_at
+    return max(purchase.occurred_at, purchase.not_before or purchase.occurred_at) + _A_MOMENT
 
 
 def _line(line: LineInput, position: int) -> dict[str, Any]:
@@ -232,9 +241,13 @@ def _meet_sale(purchase: PurchaseInput) -> tuple[PurchaseInput, list[PurchaseLin
     if not purchase.sale_document:
         if purchase.kind == Kind.VOID:
             raise Refused(_("A void names the sale that it takes back."), field="sale")
+        if not purchase.lines:
+            raise Refused(_("A return names its sale, or the lines that come back."), field="lines")
         return purchase, []
+    # A worker may be crediting this member's returns without a receipt, which take from the same lines.
+    ledger.lock([purchase.member_id])
     sale = _sale(purchase)
-    if sale.member_id != purchase.member_id:
+    if purchase.member_id not in {sale.member_id, sale.member.merged_into_id}:
         raise Refused(_("This sale belongs to another member."), field="sale")
     sold = list(PurchaseLine.objects.select_for_update().filter(purchase=sale).order_by("position"))
     if _same_receipt(purchase).exists():
@@ -244,7 +257,7 @@ def _meet_sale(purchase: PurchaseInput) -> tuple[PurchaseInput, list[PurchaseLin
 
 
 def _sale(purchase: PurchaseInput) -> Purchase:
-    sales = Purchase.objects.filter(kind=Kind.SALE, document=purchase.sale_document)
+    sales = Purchase.objects.select_related("member").filter(kind=Kind.SALE, document=purchase.sale_document)
     found = list(sales.filter(location=purchase.location_id)[:1] if purchase.location_id else ()) or list(sales[:2])
     if len(found) != 1:
         raise UnknownPurchase(_("No sale has this document number."), field="sale")
@@ -256,7 +269,7 @@ def _with(purchase: PurchaseInput, *, sale: Purchase, lines: tuple[LineInput, ..
         purchase,
         sale_id=sale.pk,
         lines=lines,
-        amount=purchase.amount or sum(line.amount for line in lines),
+        amount=(purchase.kind != Kind.VOID and purchase.amount) or sum(line.amount for line in lines),
         not_before=sale.occurred_at,
     )
 
@@ -264,9 +277,11 @@ def _with(purchase: PurchaseInput, *, sale: Purchase, lines: tuple[LineInput, ..
 def _lines_back(*, purchase: PurchaseInput, sold: Sequence[PurchaseLine]) -> list[LineInput]:
     left = {line.pk: line.quantity - line.returned for line in sold}
     if not purchase.lines or purchase.kind == Kind.VOID:
-        back = [_line_back(line, left[line.pk]) for line in sold if left[line.pk]]
+        back = [_line_back(line, left=left[line.pk], part=left[line.pk]) for line in sold if left[line.pk]]
         if not back:
             raise OverReturn(_("Nothing is left of this sale to take back."), field="sale")
+        if purchase.kind == Kind.RETURN and purchase.amount not in {0, sum(line.amount for line in back)}:
+            raise Refused(_("This is not what is left of the sale: name the lines that come back."), field="amount")
         return back
     back = []
     for i, wanted in enumerate(purchase.lines):
@@ -285,18 +300,21 @@ def _take(*, wanted: LineInput, sold: Sequence[PurchaseLine], left: dict[UUID, D
     back = []
     for line in candidates:
         if part := min(need, left[line.pk]):
+            back.append(_line_back(line, left=left[line.pk], part=part))
             left[line.pk] -= part
             need -= part
-            back.append(_line_back(line, part))
     if need:
         raise OverReturn(_("More would come back than is left of this line."), field=f"{field}.quantity")
     return back
 
 
-def _line_back(line: PurchaseLine, quantity: Decimal) -> LineInput:
+def _line_back(line: PurchaseLine, *, left: Decimal, part: Decimal) -> LineInput:
+    """So many pieces of what is left of a line; however it is split, the amounts add up to the line's."""
+    before = line.quantity - left
+    amount = reversal(abs(line.amount), line.quantity, before, before + part)
     return LineInput(
-        quantity=-quantity,
-        amount=-int(line.amount * quantity / line.quantity),
+        quantity=-part,
+        amount=amount if line.amount < 0 else -amount,
         sku=line.sku,
         category=line.category,
         unit_price=line.unit_price,

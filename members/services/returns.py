@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -24,11 +24,9 @@ from tenants.keys import uuid7
 from tenants.routers import CLIENT
 
 if TYPE_CHECKING:
-    from members.services.accrual import Item
+    from members.services.accrual import Item, ItemLine
 
 
-# A rule trace as it is written: source, rule, result, amount, shares by line, reason, detail.
-Trace: TypeAlias = tuple[str, str, str, int, tuple[int, ...], str, str]
 TRACE = ("source_id", "rule_id", "result", "amount", "line_amounts", "reason", "detail")
 
 
@@ -71,7 +69,7 @@ class Sold:
             member_id=item.member_id,
             occurred_at=item.occurred_at,
             lines=[
-                SoldLine(UUID(line["id"]), line["position"], line["sku"], Decimal(line["quantity"]), Decimal(0))
+                SoldLine(UUID(line.id), line.position, line.sku, Decimal(line.quantity), Decimal(0))
                 for line in item.lines
             ],
             earned=[
@@ -97,7 +95,7 @@ class Match:
 class Returned:
     """What a return changed, as traces under the rules that had credited the sale."""
 
-    traces: list[Trace] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
 
 
 class TakenBack:
@@ -173,13 +171,13 @@ class TakenBack:
         self._post(item=item, by_rule=by_rule, returned=returned)
         return returned
 
-    def _matches(self, *, item: "Item", line: dict[str, Any]) -> list[Match]:
-        line_id = UUID(line["id"])
-        if line["sale_line_id"]:
+    def _matches(self, *, item: "Item", line: "ItemLine") -> list[Match]:
+        line_id = UUID(line.id)
+        if line.sale_line_id:
             return [
                 Match(*self._lines[sale_line], before, quantity) for sale_line, before, quantity in self._named[line_id]
             ]
-        return self._find(item=item, line_id=line_id, sku=line["sku"], need=-Decimal(line["quantity"]))
+        return self._find(item=item, line_id=line_id, sku=line.sku, need=-Decimal(line.quantity))
 
     def _find(self, *, item: "Item", line_id: UUID, sku: str, need: Decimal) -> list[Match]:
         """Lines of the same member and sku that occurred earlier, newest first; the rest of the quantity is parked."""
@@ -213,7 +211,7 @@ class TakenBack:
             if amount:
                 entry = self._sales[sale_id].entries.get(unit_id)
                 cause = ledger.Cause(
-                    key=f"reverse:{item.source_id}:{sale_id}:{units[unit_id].code}",
+                    key=f"reverse:{item.source_id}:{entry or sale_id}",
                     occurred_at=item.occurred_at,
                     purchase_id=item.source_id,
                     corrects_id=entry,
@@ -254,9 +252,9 @@ def _match_row(*, return_line: UUID, sale_line: UUID, before: Decimal, quantity:
     }
 
 
-def _trace(*, source_id: UUID, rule_id: UUID, amount: int, forgiven: int) -> Trace:
+def _trace(*, source_id: UUID, rule_id: UUID, amount: int, forgiven: int) -> str:
     detail = json.dumps({"forgiven": forgiven}) if forgiven else "{}"
-    return str(source_id), str(rule_id), "fired", amount, (), "taken_back", detail
+    return f"{source_id}\t{rule_id}\tfired\t{amount}\t{{}}\ttaken_back\t{detail}"
 
 
 _SELECT_NAMED = """

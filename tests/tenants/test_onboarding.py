@@ -387,6 +387,19 @@ def test_the_command_prints_what_it_made() -> None:
 
 
 @pytest.mark.usefixtures("provider")
+def test_mail_that_is_only_shown_stays_out_of_the_commands_result(
+    settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+    _command(**{"owner-email": "owner@example.com"})
+
+    shown = capsys.readouterr()
+    assert "/invitation/" in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.usefixtures("provider")
 def test_the_command_names_the_option_that_is_wrong() -> None:
     with pytest.raises(CommandError, match="--time-zone: This time zone is not known"):
         _command(**{"time-zone": "Nowhere"})

@@ -1,7 +1,9 @@
 """Take a client in from the command line."""
 
+import sys
 import time
 from argparse import ArgumentParser
+from contextlib import redirect_stdout
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -50,7 +52,10 @@ class Command(JsonCommand):
             raise CommandError(
                 "\n".join(f"{_option(name)}: {words}" for name, words in refused.problems.items())
             ) from refused
-        self.say(self._result(onboard(onboarding_id=wanted.pk, at=at, progress=self.stderr.write)))
+        # Where mail is only shown, it is shown beside the result, not in it.
+        with redirect_stdout(sys.stderr):
+            made = onboard(onboarding_id=wanted.pk, at=at, progress=self.stderr.write)
+        self.say(self._result(made))
 
     def _provider(self, *, slug: str, name: str | None) -> Provider:
         known = list(Provider.objects.order_by("slug").values_list("slug", flat=True)[:20])
