@@ -5,6 +5,7 @@ import hashlib
 import time
 from typing import Any
 
+import structlog
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
 from allauth.core import context
@@ -18,6 +19,8 @@ from django.urls import reverse
 
 from loyalty_saas.passwords import needs_second_factor
 from tenants.queries import primary_url, url_on
+
+logger = structlog.get_logger(__name__)
 
 FRESH_SECONDS = 300
 
@@ -54,6 +57,13 @@ class AccountAdapter(DefaultAccountAdapter):
         """Allauth's messages, but for the one that only says what everybody sees: that they are signed in."""
         if message_template != "account/messages/logged_in.txt" or level > messages.SUCCESS:
             super().add_message(request, level, message_template, *args, **kwargs)
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a mail; a server that does not take it is noted and not told, or it would tell who has an account."""
+        try:
+            super().send_mail(template_prefix, email, context)
+        except OSError:
+            logger.exception("mail_not_sent", template=template_prefix)
 
     def format_email_subject(self, subject: str) -> str:
         return str(subject)

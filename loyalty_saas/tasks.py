@@ -14,9 +14,9 @@ from loyalty_saas.flows import figures, imports, nights, onboarding, purchases
 from members.services.accrual import NOTHING, waiting
 from rewards.services import release_overdue
 from tenants.context import client_connection, current_client, use_client
-from tenants.models import Client, KpiDay, Onboarding, WaitingClient
-from tenants.routers import PUBLIC
+from tenants.models import Client, KpiDay, WaitingClient
 from tenants.services import schemas
+from tenants.services.onboarding import unfinished
 from tenants.tasks import PlatformTask, TenantTask
 
 # After so many batches a drain hands its place to the next client's and comes again.
@@ -148,11 +148,11 @@ def onboard(onboarding_id: str) -> None:
 
 @shared_task(base=PlatformTask)
 def sweep_onboardings() -> int:
-    """Take up onboardings that no worker has begun; how many."""
-    waiting_ids = Onboarding.objects.using(PUBLIC).filter(state=Onboarding.State.WAITING).values_list("pk", flat=True)
-    for onboarding_id in waiting_ids:
+    """Take up onboardings that no worker has begun, or whose worker has gone; how many."""
+    left = unfinished(at=timezone.now())
+    for onboarding_id in left:
         workers.send_once(task=onboard, name=f"onboard:{onboarding_id}", seconds=60, onboarding_id=str(onboarding_id))
-    return len(waiting_ids)
+    return len(left)
 
 
 @shared_task(base=TenantTask)

@@ -5,12 +5,10 @@ Nothing is rolled back or emptied: a test that wants a client gets a new one.
 """
 
 import os
-import runpy
 import secrets
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -24,10 +22,9 @@ if TYPE_CHECKING:
 
 RUN = database.choose()
 # Before anything reads the settings.
-os.environ.update(RUN.environment)
+os.environ.update(RUN.environment, DJANGO_SETTINGS_MODULE="loyalty_saas.settings")
 
 SPARES = 20
-SETTINGS = Path(__file__).resolve().parent.parent / "loyalty_saas" / "settings.py"
 
 
 class NewClient(Protocol):
@@ -46,18 +43,10 @@ class NewClient(Protocol):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """pytest-django reads the settings before the run's database is chosen: read them anew, before any query."""
-    from django.conf import settings
+    """Set Django up now that the settings can find the run's database."""
+    import django
 
-    if settings.DATABASES["owner"]["NAME"] == RUN.database:
-        return
-    for name, value in runpy.run_path(str(SETTINGS)).items():
-        if name in {"DATABASES", "CACHES"}:
-            # Connections know these dictionaries already.
-            for alias, known in getattr(settings, name).items():
-                known.update(value[alias])
-        elif name.isupper():
-            setattr(settings, name, value)
+    django.setup()
 
 
 # ── the database ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -103,9 +103,11 @@ def _drop(server: psycopg2.extensions.connection, name: str) -> None:
     members += " JOIN pg_roles g ON g.oid = a.roleid WHERE g.rolname = %s AND NOT m.rolcanlogin"
     roles = [role for (role,) in _execute(server, members, [f"{name}_clients"])]
     if _execute(server, "SELECT 1 FROM pg_roles WHERE rolname = %s", [f"{name}_app"]):
-        # So that sessions of processes that were killed can be ended.
+        # So that sessions left by killed processes can be ended; WITH (FORCE) fails where autovacuum is at work.
         _execute(server, f'GRANT "{name}_app" TO CURRENT_USER')
-    _execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    sessions = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+    _execute(server, f"{sessions} AND backend_type = 'client backend'", [name])
+    _execute(server, f'DROP DATABASE IF EXISTS "{name}"')
     for role in [*roles, f'"{name}_clients"', f'"{name}_app"']:
         _execute(server, f"DROP ROLE IF EXISTS {role}")
 

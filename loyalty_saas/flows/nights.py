@@ -56,11 +56,11 @@ def greet_birthdays(*, day: date, at: datetime) -> int:
 
 
 def _settle(*, at: datetime) -> None:
+    try:
+        tiers.settle_all(program=program_in_force(), at=at)
+    except NoProgram:
+        return
     with transaction.atomic():
-        try:
-            tiers.settle_all(program=program_in_force(), at=at)
-        except NoProgram:
-            return
         insights.rescale(at=at, zone=zone())
         member_ids = insights.refresh_all(at=at, zone=zone())
         refresh_offers(member_ids=member_ids, at=at, zone=zone())

@@ -10,7 +10,7 @@ import phonenumbers
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from members.models import Consent, Identifier, Identity, Insight, Member, RuleState, WorkItem
+from members.models import Consent, Identifier, Identity, Insight, Member, RuleState, TierStatus, WorkItem
 from members.services.activities import record_activity
 from members.services.points import move_balance
 from members.services.refusals import Refused, UnknownMember
@@ -147,6 +147,7 @@ def merge_members(*, kept_id: UUID, double_id: UUID, at: datetime, by: UUID | No
     Identifier.objects.filter(member_id=double_id).update(member_id=kept_id)
     _join_insights(kept_id=kept_id, double_id=double_id)
     RuleState.objects.filter(member_id=double_id).delete()
+    TierStatus.objects.filter(pk=double_id).delete()
     Member.objects.filter(merged_into=double_id).update(merged_into=kept_id)
     Member.objects.filter(pk=double_id).update(status=Member.Status.MERGED, merged_into=kept_id)
     return members[kept_id]

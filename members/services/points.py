@@ -82,10 +82,13 @@ def void_hold(*, hold_id: UUID) -> Hold:
 def release_overdue_holds(*, at: datetime, limit: int = 1000) -> list[UUID]:
     """Void holds that have run out; their ids."""
     overdue = Hold.objects.filter(state=Hold.State.HELD, expires_at__lte=at).order_by("expires_at")
-    hold_ids = list(overdue.values_list("pk", flat=True)[:limit])
-    for hold_id in hold_ids:
+    members = dict(overdue.values_list("pk", "account__member_id")[:limit])
+    # All at once, in order: one by one they could wait in a ring for somebody who locks several.
+    ledger.lock(set(members.values()))
+    still_held = list(overdue.filter(pk__in=members).values_list("pk", flat=True))
+    for hold_id in still_held:
         void_hold(hold_id=hold_id)
-    return hold_ids
+    return still_held
 
 
 def _locked(hold_id: UUID) -> tuple[Hold, UUID]:
@@ -131,8 +134,8 @@ def adjust_points(
     if not amount or not reason.strip():
         raise Refused(_("Give an amount other than 0 and a reason."), field="amount" if not amount else "reason")
     ledger.lock([member_id])
-    if known := LedgerEntry.objects.filter(key=key).first():
-        if known.amount != amount:
+    if known := LedgerEntry.objects.select_related("account").filter(key=key).first():
+        if (known.account.member_id, known.account.unit_id, known.amount) != (member_id, unit.id, amount):
             raise KeyReused(_("This key came with another request before."), field="key")
         return known
     book = ledger.Book(member_ids=[member_id], at=at, zone=zone)

@@ -261,7 +261,7 @@ _SELECT_NAMED = """
     SELECT m.return_line_id, m.sale_line_id, m.before, m.quantity FROM members_returnmatch m
     JOIN members_purchaseline l ON l.id = m.return_line_id WHERE l.purchase_id = ANY(%s::uuid[])
 """
-# The sales that the returns name, and all earlier sales of the same member with the same sku.
+# The sales that the returns name, and all sales with the same sku of the same member or of a double merged into it.
 _SELECT_SALES = """
     WITH back AS (
         SELECT p.id, p.member_id, p.sale_id, p.occurred_at, l.sku, l.sale_line_id
@@ -271,15 +271,19 @@ _SELECT_SALES = """
         SELECT DISTINCT sale_id AS id FROM back WHERE sale_id IS NOT NULL
     ), unnamed AS (
         SELECT DISTINCT member_id, sku FROM back WHERE sale_line_id IS NULL AND sku <> ''
+    ), buyers AS (
+        SELECT member_id, member_id AS id FROM unnamed
+        UNION SELECT d.merged_into_id, d.id FROM members_member d JOIN unnamed u ON u.member_id = d.merged_into_id
     ), found AS (
         SELECT id FROM named
         UNION
         SELECT s.id FROM members_purchase s JOIN members_purchaseline l ON l.purchase_id = s.id
-        JOIN unnamed u ON u.member_id = s.member_id AND u.sku = l.sku
-        WHERE s.kind = 'sale' AND s.member_id IN (SELECT member_id FROM unnamed)
+        JOIN buyers b ON b.id = s.member_id JOIN unnamed u ON u.member_id = b.member_id AND u.sku = l.sku
+        WHERE s.kind = 'sale' AND s.member_id IN (SELECT id FROM buyers)
     )
-    SELECT s.id, s.member_id, s.occurred_at, l.id, l.position, l.sku, l.quantity, l.returned
+    SELECT s.id, COALESCE(w.merged_into_id, w.id), s.occurred_at, l.id, l.position, l.sku, l.quantity, l.returned
     FROM found f JOIN members_purchase s ON s.id = f.id JOIN members_purchaseline l ON l.purchase_id = s.id
+    JOIN members_member w ON w.id = s.member_id
     WHERE l.quantity > 0
 """
 _SELECT_EARNED = """

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connections
+from django.db import connections, transaction
 
 from members.models import TierStatus
 from programs.queries import ProgramInForce
@@ -89,23 +89,34 @@ def _judge(
 
 
 def settle_all(*, program: ProgramInForce, at: datetime, chunk: int = 5000) -> int:
-    """Judge every member who holds a tier or could reach one, as of now; how many moved."""
+    """Judge every member who holds a tier or could reach one, as of now, part by part; how many moved."""
     if program.spec.tiers is None:
         return 0
     member_ids = list(TierStatus.objects.order_by("pk").values_list("pk", flat=True))
     parts = [member_ids[start : start + chunk] for start in range(0, len(member_ids), chunk)]
-    return sum(settle(member_ids=part, as_of=dict.fromkeys(part, at), program=program) for part in parts)
+    moved = 0
+    for part in parts:
+        with transaction.atomic():
+            moved += settle(member_ids=part, as_of=dict.fromkeys(part, at), program=program)
+    return moved
 
 
-_SELECT_LAST = "SELECT member_id, settled_at FROM members_tierstatus WHERE member_id = ANY(%s::uuid[])"
+# Held until the judgement is written: night and day may judge the same member.
+_SELECT_LAST = """
+    SELECT member_id, settled_at FROM members_tierstatus WHERE member_id = ANY(%s::uuid[]) ORDER BY member_id FOR UPDATE
+"""
 _SELECT = """
     WITH m AS (
-        SELECT id, since, until FROM jsonb_to_recordset(%(members)s::jsonb)
+        SELECT id AS kept, id, since, until FROM jsonb_to_recordset(%(members)s::jsonb)
             AS r(id uuid, since timestamptz, until timestamptz)
+    ), whole AS (
+        SELECT * FROM m
+        UNION ALL SELECT m.id, d.id, m.since, m.until FROM m JOIN members_member d ON d.merged_into_id = m.id
     )
-    SELECT m.id, m.until, COALESCE(b.total, 0)::bigint, COALESCE(s.tier, ''), s.since
-    FROM m LEFT JOIN members_tierstatus s ON s.member_id = m.id
+    SELECT m.kept, m.until, COALESCE(sum(b.total), 0)::bigint, COALESCE(s.tier, ''), s.since
+    FROM whole m LEFT JOIN members_tierstatus s ON s.member_id = m.kept
     LEFT JOIN LATERAL ({basis}) AS b(total) ON true
+    GROUP BY m.kept, m.until, s.tier, s.since
 """
 _UPSERT = """
     INSERT INTO members_tierstatus (member_id, tier, basis, since, settled_at)

@@ -149,7 +149,7 @@ def _read_reward(reader: Reader) -> RewardSpec:
         name=reader.required("name", text(most=100), ""),
         kind=reader.required("kind", choice(REWARD_KINDS), "discount"),
         unit=reader.required("unit", code(most=30), ""),
-        price=reader.required("price", whole(least=0), 0),
+        price=reader.required("price", whole(least=1), 1),
         value=reader.required("value", whole(least=0), 0),
         active=reader.optional("active", flag, True),
     )
@@ -162,7 +162,7 @@ def _read_offer(reader: Reader) -> OfferSpec:
         code=reader.required("code", code(most=50), ""),
         name=reader.required("name", text(most=100), ""),
         segments=reader.required("segments", each(choice(SEGMENTS), most=len(SEGMENTS)), ()),
-        text=reader.required("text", text(most=500, lines=True), ""),
+        text=reader.required("text", text(most=200, lines=True), ""),
         points=reader.optional("points", whole(least=0), 0),
         unit=reader.optional("unit", code(most=30), None),
     )

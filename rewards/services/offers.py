@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 from django.db import connections
 
 from members.models import Insight
-from rewards.models import Offer
+from rewards.models import Offer, OfferAssignment
 from rewards.rules import Candidate, best_offer, reason_for
 from tenants.routers import CLIENT
 
 
 def refresh_offers(*, member_ids: Sequence[UUID], at: datetime, zone: ZoneInfo) -> int:
-    """Give each of these members the offer that suits now; how many were given another than before."""
+    """Give each of these members the offer that suits now, or none; how many were given another than before."""
     if not member_ids:
         return 0
     offers = [
@@ -24,7 +24,9 @@ def refresh_offers(*, member_ids: Sequence[UUID], at: datetime, zone: ZoneInfo) 
         for offer_id, segments, priority in Offer.objects.filter(active=True).values_list("id", "segments", "priority")
     ]
     today = at.astimezone(zone).date()
-    wanted = [one for one in (_assignment(i, offers, today) for i in _insights(member_ids)) if one]
+    found = {insight.pk: _assignment(insight, offers, today) for insight in _insights(member_ids)}
+    OfferAssignment.objects.filter(pk__in=[member_id for member_id, one in found.items() if one is None]).delete()
+    wanted = [one for one in found.values() if one]
     if not wanted:
         return 0
     with connections[CLIENT].cursor() as cursor:

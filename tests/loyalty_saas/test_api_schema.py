@@ -5,17 +5,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 import yaml
+from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from loyalty_saas.api.problems import PROBLEMS
 from loyalty_saas.api.schema import described
 from loyalty_saas.management.commands import api_schema
 from loyalty_saas.wsgi import application
@@ -80,6 +83,12 @@ def test_every_operation_names_its_problems(face: str) -> None:
             for status, answer in answers.items():
                 if status >= "400":
                     assert list(answer["content"]) == ["application/problem+json"], where
+
+
+def test_the_guide_names_every_problem() -> None:
+    guide = (Path(django_settings.BASE_DIR) / "docs" / "integrators.md").read_text()
+
+    assert [code for code in PROBLEMS if f"`{code}`" not in guide] == []
 
 
 # ── what is done ────────────────────────────────────────────────────────────────────────────────────────────────────

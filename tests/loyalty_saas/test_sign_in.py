@@ -13,10 +13,11 @@ from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.core import mail
 from django.db import connections
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 from django.utils import timezone
 
 from loyalty_saas import forms, sessions
+from loyalty_saas.adapters import AccountAdapter
 from tenants.access import Actor
 from tenants.models import AuditEvent, Client, Domain, Invitation, Provider, Role, RoleGrant, User
 from tenants.queries import client_of_host
@@ -283,6 +284,14 @@ def test_an_unknown_address_gets_no_mail_and_the_same_page(acme: Client) -> None
     assert (answer["Location"], len(mail.outbox)) == ("/accounts/password/reset/done/", before)
 
 
+def test_a_mail_server_that_is_away_does_not_tell_who_has_an_account(acme: Client) -> None:
+    clerk = person(Actor.CLERK, client=acme, factor=False)
+    away = {"EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend", "EMAIL_HOST": "127.0.0.1", "EMAIL_PORT": 1}
+    with override_settings(**away):
+        answer = visitor(acme).post("/accounts/password/reset/", {"email": clerk.email})
+    assert answer["Location"] == "/accounts/password/reset/done/"
+
+
 # ── sessions ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -400,6 +409,17 @@ def test_r32_a_forged_address_gives_no_more_tries(acme: Client, header: str) -> 
         answer = enter(browser(acme, REMOTE_ADDR=same, **{header: fresh_address()}), unknown, "wrong")
         refused += "Too many" in answer.content.decode()
     assert refused == 4, "ten a minute from one address"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "counted"), [(0, "10.0.0.9"), (1, "203.0.113.7"), (2, "198.51.100.1"), (3, "10.0.0.9")]
+)
+def test_r32_only_what_our_own_proxies_wrote_counts_as_the_address(proxies: int, counted: str) -> None:
+    request = RequestFactory().get(
+        "/", REMOTE_ADDR="10.0.0.9", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
+    )
+    with override_settings(TRUSTED_PROXIES=proxies):
+        assert AccountAdapter().get_client_ip(request) == counted
 
 
 def test_r32_of_twenty_at_once_no_more_than_five_are_looked_at(acme: Client, monkeypatch: pytest.MonkeyPatch) -> None:

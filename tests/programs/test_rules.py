@@ -1184,7 +1184,7 @@ class TestDocuments:
             "tiers.basis": "must be spend, count, earned or quantity",
             "tiers.levels[0].enter": "must be a whole number of at least 0",
             "tiers.levels[0].name": "is missing",
-            "rewards[0].price": "must be a whole number of at least 0",
+            "rewards[0].price": "must be a whole number above 0",
             "colour": "is not a known field",
             "rules[1].unit": "must be a unit of this program, and miles is not",
             "rules[1].effect.of[0]": "must be a rule of the unit miles, and penny is not",
@@ -1565,7 +1565,7 @@ class TestDocuments:
             (lambda size: with_levels({"enter": 1, "benefits": ["x" * size]}), 200),
             (lambda size: with_levels({"enter": 1}, period_months=size), 1200),
             (lambda size: document(rewards=[document()["rewards"][0] | {"name": "x" * size}]), 100),
-            (lambda size: document(offers=[document()["offers"][1] | {"text": "x" * size}]), 500),
+            (lambda size: document(offers=[document()["offers"][1] | {"text": "x" * size}]), 200),
         ],
     )
     def test_size_has_a_limit(self, make: Any, most: int) -> None:
@@ -1592,7 +1592,7 @@ class TestDocuments:
             (lambda size: with_condition("weekday", "eq", size), 1),
             (lambda size: with_levels({"enter": size, "keep": 0}), 0),
             (lambda size: with_levels({"enter": 5, "keep": size}), 0),
-            (lambda size: document(rewards=[document()["rewards"][0] | {"price": size}]), 0),
+            (lambda size: document(rewards=[document()["rewards"][0] | {"price": size}]), 1),
             (lambda size: document(rewards=[document()["rewards"][0] | {"value": size}]), 0),
             (lambda size: document(offers=[document()["offers"][0] | {"points": size}]), 0),
         ],

@@ -1,0 +1,216 @@
+"""Tiers by what a member did in the period: entered, kept, lost when the window slides; each move recorded."""
+
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from loyalty_saas.flows.nights import spend_night
+from members.models import Member, TierChange, TierStatus
+from members.queries import tier_of
+from members.services import tiers
+from programs.queries import program_in_force
+from tenants.models import Client
+from tests.members.world import (
+    BERLIN,
+    DAY,
+    NOON,
+    PENNY,
+    bring_back,
+    buy,
+    credit,
+    crowd,
+    do,
+    fixed,
+    level,
+    line,
+    live,
+    new_member,
+    rule,
+    tell,
+    unit,
+)
+
+LEVELS = [level("bronze", 2000, 1500), level("silver", 5000, 4000), level("gold", 9000, 8000)]
+BY_SPEND = {"basis": "spend", "period_months": 12, "levels": LEVELS}
+
+
+def held(who: Member) -> tuple[str, int]:
+    status = TierStatus.objects.get(pk=who.pk)
+    return status.tier, status.basis
+
+
+def moves(who: Member) -> list[Any]:
+    return tell(TierChange.objects.filter(member=who).order_by("id"), "before", "after", "basis", "at")
+
+
+def test_a_tier_is_entered_kept_and_lost_by_what_was_spent_in_the_period(ana: Member) -> None:
+    live(tiers=BY_SPEND)
+    buy(ana, receipt="R-1", lines=[line(2500)], at=NOON)
+    credit()
+    assert held(ana) == ("bronze", 2500)
+    buy(ana, receipt="R-2", lines=[line(2500)], at=NOON + 60 * DAY)
+    credit()
+    assert held(ana) == ("silver", 5000)
+
+    # The first leaves the window: 2500 is below what keeps silver, and above what keeps bronze.
+    spend_night(at=NOON + 366 * DAY)
+    assert held(ana) == ("bronze", 2500)
+    spend_night(at=NOON + 60 * DAY + 366 * DAY)
+    assert held(ana) == ("", 0)
+    assert moves(ana) == [
+        ("", "bronze", 2500, NOON),
+        ("bronze", "silver", 5000, NOON + 60 * DAY),
+        ("silver", "bronze", 2500, NOON + 366 * DAY),
+        ("bronze", "", 0, NOON + 60 * DAY + 366 * DAY),
+    ]
+
+
+def test_less_than_it_takes_to_enter_is_enough_to_keep(ana: Member) -> None:
+    live(tiers=BY_SPEND)
+    for n, amount in enumerate((1000, 4000)):
+        buy(ana, receipt=f"R-{n}", lines=[line(amount)], at=NOON + n * 10 * DAY)
+    credit()
+    spend_night(at=NOON + 367 * DAY)
+    assert held(ana) == ("silver", 4000)
+
+    bring_back(ana, receipt="B-1", sale="R-1", at=NOON + 368 * DAY)
+    credit(at=NOON + 368 * DAY)
+    assert held(ana) == ("", 0)
+
+
+def test_the_window_slides_to_the_instant(ana: Member) -> None:
+    live(tiers=BY_SPEND)
+    buy(ana, receipt="R-1", lines=[line(2000)])
+    credit()
+    year = datetime(2027, 6, 17, 12, 0, tzinfo=BERLIN)
+    spend_night(at=year - timedelta(seconds=1))
+    assert held(ana)[0] == "bronze"
+    spend_night(at=year)
+    assert held(ana)[0] == ""
+
+
+def test_what_is_missing_to_rise_and_to_keep(ana: Member, bob: Member) -> None:
+    live(tiers=BY_SPEND)
+    program = program_in_force()
+    view = tier_of(member_id=bob.pk, program=program)
+    assert view is not None
+    assert (view.code, view.next_code, view.missing_to_next, view.missing_to_keep) == ("", "bronze", 2000, 0)
+
+    for n, amount in enumerate((3000, 3500)):
+        buy(ana, receipt=f"R-{n}", lines=[line(amount)], at=NOON + n * 30 * DAY)
+    credit()
+    spend_night(at=NOON + 366 * DAY)
+    view = tier_of(member_id=ana.pk, program=program)
+    assert view is not None
+    assert (view.code, view.name, view.basis) == ("bronze", "Bronze", 3500)
+    assert (view.next_code, view.missing_to_next, view.missing_to_keep) == ("silver", 1500, 0)
+
+
+def test_without_tiers_nobody_has_one(ana: Member) -> None:
+    live()
+    buy(ana, receipt="R-1", lines=[line(2000)])
+    credit()
+    spend_night(at=NOON + DAY)
+
+    assert not TierStatus.objects.exists()
+    assert tier_of(member_id=ana.pk, program=program_in_force()) is None
+
+
+@pytest.mark.parametrize(
+    ("basis", "expected"),
+    [("spend", 2400), ("count", 3), ("earned", 30 + 2 * 5 - 10), ("quantity", 9)],
+)
+def test_the_basis_is_what_the_program_counts(ana: Member, basis: str, expected: int) -> None:
+    tiers_ = {"basis": basis, "period_months": None, "levels": [level("silver", 1)]}
+    if basis == "quantity":
+        tiers_["property"] = "days"
+    live(rule("ten", fixed(10)), rule("trip", fixed(5), trigger="activity"), tiers=tiers_)
+    for n in range(3):
+        buy(ana, receipt=f"R-{n}", lines=[line(1200)], at=NOON + n * 500 * DAY)
+    bring_back(ana, receipt="B-1", sale="R-0", at=NOON + 1500 * DAY)
+    for days in (2, 7):
+        do(ana, "trip", properties={"days": days, "where": "north"})
+    do(ana, "birthday", properties={"days": "many"})
+    credit(at=NOON + 1500 * DAY)
+
+    assert TierStatus.objects.get().basis == expected
+
+
+def test_a_returned_purchase_takes_its_tier_back(ana: Member) -> None:
+    live(tiers=BY_SPEND)
+    buy(ana, receipt="R-1", lines=[line(6000)])
+    credit()
+    bring_back(ana, receipt="B-1", sale="R-1", at=NOON + DAY)
+    credit()
+
+    assert held(ana) == ("", 0)
+    assert [move[:2] for move in moves(ana)] == [("", "silver"), ("silver", "")]
+
+
+def test_a_new_version_s_thresholds_count_from_the_next_judgement(ana: Member) -> None:
+    live(tiers=BY_SPEND)
+    buy(ana, receipt="R-1", lines=[line(2500)])
+    credit()
+    version = live(tiers={**BY_SPEND, "levels": [level("bronze", 2000), level("silver", 2400)]})
+    spend_night(at=NOON + DAY)
+
+    assert held(ana) == ("silver", 2500)
+    assert TierChange.objects.order_by("id").last().program_id == version.pk  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_r12_one_more_purchase_at_any_time_never_lowers_a_tier(acme: Client, seed: int) -> None:
+    """Two members with the same year, one with one purchase more, told in another order."""
+    live(tiers=BY_SPEND)
+    chance = Random(seed)
+    year = [(chance.randrange(0, 4000), chance.randrange(600) * DAY) for _purchase in range(14)]
+    more = (chance.randrange(1, 4000), chance.randrange(600) * DAY)
+    ranks = {"": 0, "bronze": 1, "silver": 2, "gold": 3}
+    plain, blessed = new_member("plain"), new_member("blessed")
+    for n, (amount, after) in enumerate(sorted(year, key=lambda one: one[1])):
+        buy(plain, receipt=f"P-{n}", lines=[line(amount)], at=NOON + after)
+        buy(blessed, receipt=f"B-{n}", lines=[line(amount)], at=NOON + after)
+        credit(at=NOON + 600 * DAY)
+    buy(blessed, receipt="more", lines=[line(more[0])], at=NOON + more[1])
+    credit(at=NOON + 600 * DAY)
+
+    assert ranks[held(blessed)[0]] >= ranks[held(plain)[0]]
+    assert held(blessed)[1] >= held(plain)[1]
+    spend_night(at=NOON + 600 * DAY)
+    assert ranks[held(blessed)[0]] >= ranks[held(plain)[0]]
+
+
+def test_night_and_day_judging_the_same_members_lose_no_move(acme: Client) -> None:
+    """The night reads what was spent, a purchase is credited, the night writes: it must not write what is no longer so."""
+    live(tiers=BY_SPEND)
+    who = [new_member(f"member {n}") for n in range(30)]
+    for member in who:
+        buy(member, receipt=f"{member.number} 1", lines=[line(100)])
+    credit()
+    for member in who:
+        buy(member, receipt=f"{member.number} 2", lines=[line(6000)], at=NOON + DAY)
+    with crowd(2, acme) as people:
+
+        def deed(place: int) -> None:
+            for _turn in range(10):
+                if place:
+                    credit(at=NOON + DAY, limit=3)
+                else:
+                    tiers.settle_all(program=program_in_force(), at=NOON + DAY, chunk=7)
+
+        ends = people.act(deed)
+    assert [end for end in ends if end] == []
+    credit(at=NOON + DAY)
+
+    assert [held(member) for member in who] == [("silver", 6100)] * 30
+    assert [len(moves(member)) for member in who] == [1] * 30
+
+
+def test_two_units_do_not_mix_up_what_a_tier_counts_as_spend(ana: Member) -> None:
+    live(PENNY, rule("stamp", fixed(1), unit="stamps"), units=[unit(), unit("stamps", kind="stamps")], tiers=BY_SPEND)
+    buy(ana, receipt="R-1", lines=[line(2000)])
+    credit()
+
+    assert held(ana) == ("bronze", 2000)
