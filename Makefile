@@ -17,7 +17,7 @@ python manage.py check
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench stop clean requirements
+.PHONY: help demo test lint css bench stop clean requirements
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,10 @@ test: ## Run the whole suite on real servers (ARGS=... go to pytest)
 lint: ## Check style, types, imports, migrations and settings
 	@sh -c "$$SETUP" setup base servers dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -exc "$$LINT"
+
+css: ## Build the style sheet from loyalty_saas/styles/app.css
+	@sh -c "$$SETUP" setup base servers dev
+	@$(BIN)/tailwindcss -i loyalty_saas/styles/app.css -o loyalty_saas/static/css/app.css --minify
 
 bench: ## Run the benchmarks (NAME=one), each against a bare baseline in the same run
 	@sh -c "$$SETUP" setup base servers dev

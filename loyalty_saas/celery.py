@@ -29,6 +29,7 @@ def schedule(sender: Celery, **kwargs: object) -> None:
         "spares": _every(60.0, "refill_spares"),
         "holds": _every(60.0, "dispatch_hold_releases"),
         "nights": _every(600.0, "dispatch_nights"),
+        "sessions": _every(6 * 3600.0, "clear_sessions"),
     }
 
 

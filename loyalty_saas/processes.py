@@ -12,6 +12,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 FIRST_PORT = 8000
+_PROJECT = Path(__file__).resolve().parent.parent
 
 
 def free_port(first: int = FIRST_PORT) -> int:
@@ -43,9 +44,18 @@ class Processes:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                cwd=_PROJECT,
                 env=self._environment,
                 start_new_session=True,
             )
+
+    def run(self, name: str, *arguments: str) -> bool:
+        """Run a program of our Python to its end, its output going to a log of that name; whether it went well."""
+        with self.log_of(name).open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, *arguments], stdout=log, stderr=log, env=self._environment, cwd=_PROJECT, check=False
+            )
+        return done.returncode == 0
 
     def start_web(self, *, port: int, workers: int = 1, threads: int = 8) -> None:
         """The web server on 127.0.0.1."""

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from celery import shared_task
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connections, transaction
 from django.utils import timezone
 
@@ -69,16 +70,25 @@ def sweep() -> int:
 
 @shared_task(base=PlatformTask)
 def sweep_all() -> int:
-    """Look into every open client for work that nobody noted; how many have some."""
+    """Look into every open client for purchases and imports that nobody noted; how many have purchases waiting."""
     found = 0
     for client in Client.objects.filter(status=Client.Status.ACTIVE).iterator():
         with use_client(client):
-            left = waiting()
+            left, jobs = waiting(), imports.unfinished()
         client_connection().forget_client()
         if left:
             found += 1
             workers.wake(client.schema_name)
+        for job_id in jobs:
+            send_import(schema_name=client.schema_name, job_id=job_id)
     return found
+
+
+def send_import(*, schema_name: str, job_id: UUID) -> bool:
+    """Send an import to the workers; one that is already under way is left alone there."""
+    return workers.send_once(
+        task=run_import, name=f"import:{job_id}", seconds=60, schema_name=schema_name, job_id=str(job_id)
+    )
 
 
 @shared_task(base=TenantTask)
@@ -153,6 +163,12 @@ def sweep_onboardings() -> int:
     for onboarding_id in left:
         workers.send_once(task=onboard, name=f"onboard:{onboarding_id}", seconds=60, onboarding_id=str(onboarding_id))
     return len(left)
+
+
+@shared_task(base=PlatformTask)
+def clear_sessions() -> None:
+    """Drop sessions that have run out."""
+    call_command("clearsessions")
 
 
 @shared_task(base=TenantTask)

@@ -249,9 +249,7 @@ class User(AbstractBaseUser, Row):
     objects = UserManager()
 
     class Meta:
-        constraints = [
-            models.CheckConstraint(condition=Q(email=Lower("email")), name="user_email_is_lower_case")
-        ]
+        constraints = [models.CheckConstraint(condition=Q(email=Lower("email")), name="user_email_is_lower_case")]
 
     def __str__(self) -> str:
         return self.name or self.email

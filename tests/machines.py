@@ -63,13 +63,13 @@ class Machine:
 
         `key` is the Idempotency-Key: a new one unless given, none if None.
         """
-        extra = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+        extra: dict[str, Any] = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         if key is not None and method in {"POST", "PUT", "PATCH"}:
             extra["HTTP_IDEMPOTENCY_KEY"] = secrets.token_hex(8) if key == "new" else key
         if self.token:
             extra.setdefault("HTTP_AUTHORIZATION", f"Bearer {self.token}")
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        given = {"content_type": "application/json"} if body is not None else {}
+        given: dict[str, Any] = {"content_type": "application/json"} if body is not None else {}
         given |= {"content_type": extra.pop("HTTP_CONTENT_TYPE")} if "HTTP_CONTENT_TYPE" in extra else {}
         response = self.browser.generic(method, API + path, data, **given, **extra)
         is_json = "json" in response.headers.get("Content-Type", "")

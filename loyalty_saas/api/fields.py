@@ -233,7 +233,7 @@ def _property(value: Any) -> int | float | str | None:
     """The value as JSON keeps it; a number of 15 digits is exact as a double."""
     if isinstance(value, str):
         return value if len(value) <= 200 else None
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or abs(value) > LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not -LARGEST <= value <= LARGEST:
         return None
     if value == int(value):
         return int(value)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any, cast
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -66,7 +67,7 @@ class DayRange(Input):
     """From which day to which, both included."""
 
     since = Day(required=False, help_text="30 days before `until`, unless given.")
-    until = Day(required=False, help_text="Today, unless given; at most 366 days after `since`.")
+    until = Day(required=False, help_text="Today where the client is, unless given; at most 366 days after `since`.")
 
 
 # ── what goes out ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -268,14 +269,15 @@ class ClientKpis(ApiView):
     )
     def get(self, request: ApiRequest, slug: str) -> Response:
         client = client_named(request, slug)
-        since, until = _range(query_of(request, _RANGE))
+        today = timezone.now().astimezone(ZoneInfo(client.time_zone)).date()
+        since, until = _range(query_of(request, _RANGE), today=today)
         rows = KpiDay.objects.filter(client=client, day__gte=since, day__lte=until).order_by("day")
         results = [{name: getattr(row, name) for name in KpiDayShape._declared_fields} for row in rows]
         return Response({"client": client.slug, "currency": client.currency, "results": results})
 
 
-def _range(asked: Body) -> tuple[date, date]:
-    until: date = asked.get("until") or timezone.now().date() + timedelta(days=1)
+def _range(asked: Body, *, today: date) -> tuple[date, date]:
+    until: date = asked.get("until") or today
     since: date = asked.get("since") or until - timedelta(days=30)
     if not timedelta(0) <= until - since <= LONGEST_RANGE:
         raise Problem("refused", _("Ask for at most 366 days, the first before the last."), field="since")

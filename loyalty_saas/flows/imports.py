@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -29,6 +30,8 @@ from members.services.refusals import Refused
 from tenants.context import current_client
 
 State = ImportJob.State
+# How files break: no CSV, no UTF-8, an archive that is cut off or damaged.
+_UNREADABLE = (csv.Error, UnicodeDecodeError, EOFError, zlib.error, OSError)
 Progress = Callable[[ImportJob], None]
 
 
@@ -74,31 +77,53 @@ def start(
 def run(
     *, job_id: UUID, at: datetime, progress: Progress = lambda job: None, shift: timedelta = timedelta(0)
 ) -> ImportJob:
-    """Read and record a job's file from where it was left; a failure is kept with its reason and can be taken up."""
-    job = ImportJob.objects.get(pk=job_id)
+    """
+    Read and record a job's file from where it was left; a failure is kept with its reason.
+
+    Does nothing while another process is at it.
+    """
+    if not imports.hold(job_id=job_id):
+        return ImportJob.objects.get(pk=job_id)
+    try:
+        return _run(job=ImportJob.objects.get(pk=job_id), at=at, progress=progress, shift=shift)
+    finally:
+        imports.let_go(job_id=job_id)
+
+
+def _run(*, job: ImportJob, at: datetime, progress: Progress, shift: timedelta) -> ImportJob:
     try:
         if job.state in {State.WAITING, State.READING}:
             _read(job=job, progress=progress, shift=shift)
         if job.state == State.RECORDING:
             _record(job=job, at=at, progress=progress)
     except Refused as error:
+        imports.clear_staged(job=job)
         _finish(job, state=State.FAILED, error=error.words)
     progress(job)
     return job
+
+
+def unfinished() -> list[UUID]:
+    """Jobs that wait or were left in the middle."""
+    open_states = [State.WAITING, State.READING, State.RECORDING]
+    return list(ImportJob.objects.filter(state__in=open_states).order_by("pk").values_list("pk", flat=True))
 
 
 def _read(*, job: ImportJob, progress: Progress, shift: timedelta) -> None:
     _save(job, state=State.READING)
     _drop_errors(job)
 
+    imports.clear_staged(job=job)
+
     def so_far(rows: int) -> None:
-        job.rows = rows
+        _save(job, rows=rows)
         progress(job)
 
-    with transaction.atomic(), _opened(default_storage.open(job.path)) as text:
+    with _opened(default_storage.open(job.path)) as text:
         rows = csv.DictReader(text)
         columns = imports.match_header(rows.fieldnames or (), job.mapping)
         reading = imports.stage(job=job, rows=_rows(rows), reader=_reader(columns, shift=shift), progress=so_far)
+    with transaction.atomic():
         documents, mixed = imports.sort_into_batches(job=job)
         _keep_errors(job, [*reading.errors, *mixed])
         _save(
@@ -126,7 +151,7 @@ def _reader(columns: Mapping[str, str], *, shift: timedelta) -> RowReader:
 def _rows(rows: "csv.DictReader[str]") -> Iterator[Mapping[str, Any]]:
     try:
         yield from rows
-    except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+    except _UNREADABLE as error:
         raise ImportRefused(_("The file cannot be read: %(error)s") % {"error": error}, field="file") from error
 
 
@@ -162,16 +187,20 @@ def _save(job: ImportJob, **values: Any) -> None:
 
 def _drop_errors(job: ImportJob) -> None:
     """Forget what an interrupted reading had listed: it is read again from the top."""
-    if job.errors_path:
-        default_storage.delete(job.errors_path)
-        _save(job, errors_path="")
+    # It may have ended before the job could say where.
+    default_storage.delete(_errors_path(job))
+    _save(job, errors_path="")
+
+
+def _errors_path(job: ImportJob) -> str:
+    return f"imports/{job.pk}.errors.csv"
 
 
 def _keep_errors(job: ImportJob, errors: list[RowError]) -> None:
     """Append refused rows to the job's error file."""
     if not errors:
         return
-    relative = job.errors_path or f"imports/{job.pk}.errors.csv"
+    relative = _errors_path(job)
     path = Path(default_storage.path(relative))
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
@@ -232,7 +261,7 @@ class _Bounded(io.RawIOBase):
 def _header(text: io.TextIOWrapper) -> list[str]:
     try:
         header = next(csv.reader(text), None)
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
+    except _UNREADABLE as error:
         raise ImportRefused(_("The file cannot be read: %(error)s") % {"error": error}, field="file") from error
     if not header:
         raise ImportRefused(_("The file is empty."), field="file")

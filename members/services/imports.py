@@ -5,8 +5,6 @@ Each batch is one transaction that also removes its staged rows, so an import th
 stopped; documents already recorded are counted, not recorded again.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from zoneinfo import ZoneInfo
 from django.db import connections
 from django.utils.translation import gettext as _
 
+from members.copying import copy_lines, or_null, text
 from members.models import ImportJob
 from members.services.enrolment import new_number
 from members.services.refusals import Refused
@@ -29,6 +28,9 @@ from tenants.routers import CLIENT
 DOCUMENTS_PER_BATCH = 500
 _ROWS_PER_COPY = 20_000
 _LARGEST = Decimal(10) ** 12
+# What the columns hold.
+_QUANTITIES_BELOW, _PRICES_BELOW = Decimal(10) ** 11, Decimal(10) ** 12
+_YEARS = range(1970, 2200)
 # Our name for a column → the headers under which shops export it, the first being ours.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "document": ("purchase_id", "document", "invoice", "invoiceno", "order_id", "receipt"),
@@ -102,55 +104,66 @@ class RowReader:
 
     def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """:raises Refused: naming the column and the rule"""
-        text = {ours: (row.get(theirs) or "").strip() for ours, theirs in self.columns.items()}
+        given = {ours: (row.get(theirs) or "").strip() for ours, theirs in self.columns.items()}
         for name, longest in _LENGTHS.items():
-            if len(text.get(name, "")) > longest or "\x00" in text.get(name, ""):
+            if len(given.get(name, "")) > longest or "\x00" in given.get(name, ""):
                 raise Refused(_("At most %(n)d characters, none of them NUL.") % {"n": longest}, field=name)
         for name in ("document", "member"):
-            if not text[name]:
+            if not given[name]:
                 raise Refused(_("This column is empty."), field=name)
-        if text.get("currency") and text["currency"].upper() != self.currency:
+        if given.get("currency") and given["currency"].upper() != self.currency:
             raise Refused(_("The shop's currency is %(currency)s.") % {"currency": self.currency}, field="currency")
-        return self._values(text)
+        return self._values(given)
 
-    def _values(self, text: Mapping[str, str]) -> dict[str, Any]:
-        amount = self._minor(text["amount"])
-        quantity = _decimal(text.get("quantity") or ("-1" if amount < 0 else "1"), column="quantity")
-        if quantity == 0 or quantity != quantity.quantize(Decimal("0.001")):
-            raise Refused(_("A quantity is not 0 and has at most three decimals."), field="quantity")
-        price = text.get("unit_price")
+    def _values(self, given: Mapping[str, str]) -> dict[str, Any]:
+        amount = self._minor(given["amount"])
+        quantity = _decimal(given.get("quantity") or ("-1" if amount < 0 else "1"), column="quantity")
+        if quantity == 0 or abs(quantity) >= _QUANTITIES_BELOW or quantity != quantity.quantize(Decimal("0.001")):
+            raise Refused(_("A quantity is not 0, below 10^11, and has at most three decimals."), field="quantity")
+        if quantity < 0 < amount:
+            raise Refused(_("The amount is above 0 and the quantity below."), field="quantity")
         return {
-            "document": text["document"],
-            "member": text["member"],
-            "occurred_at": self._time(text["timestamp"]),
+            "document": given["document"],
+            "member": given["member"],
+            "occurred_at": self._time(given["timestamp"]),
             "amount": amount,
             # A line that gives money back is a return, whatever sign its quantity was exported with.
             "quantity": -abs(quantity) if amount < 0 else quantity,
-            "unit_price": _decimal(price, column="unit_price").quantize(Decimal("0.0001")) if price else None,
-            "sku": text.get("sku", ""),
-            "category": text.get("category", ""),
-            "description": text.get("description", "").replace("\x00", "")[:200],
-            "location": text.get("location", ""),
-            "channel": text.get("channel", ""),
+            "unit_price": self._price(given.get("unit_price")),
+            "sku": given.get("sku", ""),
+            "category": given.get("category", ""),
+            "description": given.get("description", "").replace("\x00", "")[:200],
+            "location": given.get("location", ""),
+            "channel": given.get("channel", ""),
         }
 
-    def _minor(self, text: str) -> int:
-        value = _decimal(text, column="amount").scaleb(self.minor_digits)
+    def _minor(self, written: str) -> int:
+        value = _decimal(written, column="amount").scaleb(self.minor_digits)
         return int(value.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
-    def _time(self, text: str) -> datetime:
+    def _price(self, written: str | None) -> Decimal | None:
+        if not written:
+            return None
+        price = _decimal(written, column="unit_price").quantize(Decimal("0.0001"))
+        if abs(price) >= _PRICES_BELOW:
+            raise Refused(_("This number is too large."), field="unit_price")
+        return price
+
+    def _time(self, written: str) -> datetime:
         try:
-            moment = datetime.fromisoformat(text)
+            moment = datetime.fromisoformat(written)
         except ValueError:
             raise Refused(_("Write the time as 2026-03-31 18:05:00."), field="timestamp") from None
+        if moment.year not in _YEARS or (moment + self.shift).year not in _YEARS:
+            raise Refused(_("Write a time between 1970 and 2199."), field="timestamp")
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=self.zone)
         return moment + self.shift
 
 
-def _decimal(text: str, *, column: str) -> Decimal:
+def _decimal(written: str, *, column: str) -> Decimal:
     try:
-        value = Decimal(text)
+        value = Decimal(written)
     except InvalidOperation:
         raise Refused(_("This is not a number; write it as 1234.56."), field=column) from None
     if not value.is_finite() or abs(value) > _LARGEST:
@@ -165,9 +178,9 @@ def stage(
     *, job: ImportJob, rows: Iterator[Mapping[str, Any]], reader: RowReader, progress: Callable[[int], None]
 ) -> Reading:
     """
-    Read rows into the staging table, inside the caller's transaction; rows with an error are left out and listed.
+    Read rows into the staging table, block by block; rows with an error are left out and listed.
 
-    With a dry run nothing is staged.
+    Belongs outside a transaction, so that `progress` can be kept. With a dry run nothing is staged.
     """
     reading, block = Reading(), []
     for number, row in enumerate(rows, start=2):
@@ -193,16 +206,32 @@ _STAGED = ("document", "member", "occurred_at", "amount", "quantity", "unit_pric
 def _copy(*, job: ImportJob, block: list[tuple[int, dict[str, Any]]]) -> None:
     if job.dry_run or not block:
         return
-    text = io.StringIO()
-    writer = csv.writer(text)
-    for number, row in block:
-        writer.writerow([job.pk, number, *("\\N" if row[name] is None else row[name] for name in _STAGED)])
-    text.seek(0)
+    lines = ["\t".join([str(job.pk), str(number), *(_written(row[name]) for name in _STAGED)]) for number, row in block]
     with connections[CLIENT].cursor() as cursor:
-        cursor.copy_expert(
-            f"COPY members_importrow (job_id, number, {', '.join(_STAGED)}) FROM STDIN WITH (FORMAT csv, NULL '\\N')",
-            text,
-        )
+        copy_lines(cursor=cursor, table="members_importrow", columns=("job_id", "number", *_STAGED), lines=lines)
+
+
+def _written(value: Any) -> str:
+    return text(value) if isinstance(value, str) else or_null(value)
+
+
+def clear_staged(*, job: ImportJob) -> None:
+    """Forget what an interrupted or refused reading has staged."""
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute("DELETE FROM members_importrow WHERE job_id = %s", [job.pk])
+
+
+def hold(*, job_id: UUID) -> bool:
+    """Take a job for this connection alone, until `let_go` or the connection's end; False if another has it."""
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [str(job_id)])
+        return bool(cursor.fetchone()[0])
+
+
+def let_go(*, job_id: UUID) -> None:
+    """Give a held job back."""
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [str(job_id)])
 
 
 def sort_into_batches(*, job: ImportJob) -> tuple[int, list[RowError]]:
@@ -213,7 +242,7 @@ def sort_into_batches(*, job: ImportJob) -> tuple[int, list[RowError]]:
             RowError(number, "member", _("The document has rows of another member.")) for (number,) in cursor.fetchall()
         ]
         cursor.execute(_SORT, {"job": job.pk, "size": DOCUMENTS_PER_BATCH})
-        cursor.execute("SELECT count(DISTINCT document) FROM members_importrow WHERE job_id = %s", [job.pk])
+        cursor.execute("SELECT count(DISTINCT (document, location)) FROM members_importrow WHERE job_id = %s", [job.pk])
         return cursor.fetchone()[0], errors
 
 
@@ -276,19 +305,23 @@ def documents_left(job_id: UUID) -> bool:
 
 _REFUSE_MIXED = """
     WITH mixed AS (
-        SELECT document FROM members_importrow WHERE job_id = %(job)s
-        GROUP BY document HAVING min(member) <> max(member)
+        SELECT document, location FROM members_importrow WHERE job_id = %(job)s
+        GROUP BY document, location HAVING min(member) <> max(member)
     )
-    DELETE FROM members_importrow r USING mixed WHERE r.job_id = %(job)s AND r.document = mixed.document
+    DELETE FROM members_importrow r USING mixed
+    WHERE r.job_id = %(job)s AND (r.document, r.location) = (mixed.document, mixed.location)
     RETURNING r.number
 """
 _SORT = """
     WITH placed AS (
-        SELECT document, (row_number() OVER (ORDER BY min(occurred_at), min(number)) - 1) / %(size)s AS batch
-        FROM members_importrow WHERE job_id = %(job)s GROUP BY document
+        SELECT document, location, (row_number() OVER (ORDER BY at, comes_back, number) - 1) / %(size)s AS batch
+        FROM (SELECT document, location, min(occurred_at) AS at, min(number) AS number,
+                     -- Of one instant, sales are recorded before what may take from them.
+                     bool_or(amount < 0 OR quantity < 0)::int + bool_and(amount < 0 OR quantity < 0)::int AS comes_back
+              FROM members_importrow WHERE job_id = %(job)s GROUP BY document, location) AS d
     )
     UPDATE members_importrow r SET batch = placed.batch FROM placed
-    WHERE r.job_id = %(job)s AND r.document = placed.document
+    WHERE r.job_id = %(job)s AND (r.document, r.location) = (placed.document, placed.location)
 """
 _UNKNOWN_MEMBERS = """
     SELECT r.member, min(r.occurred_at) FROM members_importrow r
@@ -326,12 +359,12 @@ _RECORD = """
         SELECT r.*, CASE WHEN r.amount < 0 OR r.quantity < 0 THEN 'return' ELSE 'sale' END AS kind
         FROM members_importrow r WHERE r.job_id = %(job)s AND r.batch = %(batch)s
     ), documents AS (
-        SELECT r.document, r.kind, min(r.member) AS member, max(r.location) AS location, max(r.channel) AS channel,
+        SELECT r.document, r.kind, r.location, min(r.member) AS member, max(r.channel) AS channel,
                sum(r.amount) AS amount, min(r.occurred_at) AS occurred_at, min(r.number) AS number,
                array_agg(r.sku ORDER BY r.number) AS skus, array_agg(r.category ORDER BY r.number) AS categories,
                array_agg(r.quantity ORDER BY r.number) AS quantities, array_agg(r.amount ORDER BY r.number) AS amounts,
                array_agg(r.unit_price ORDER BY r.number) AS prices
-        FROM rows r GROUP BY r.document, r.kind
+        FROM rows r GROUP BY r.document, r.kind, r.location
     ), known AS MATERIALIZED (
         SELECT new_id() AS id, d.*, o.id AS location_id, COALESCE(m.merged_into_id, m.id) AS member_id
         FROM (SELECT * FROM documents ORDER BY occurred_at, number) d
@@ -371,16 +404,20 @@ _RECORD = """
     ), noted AS (
         SELECT public.note_work() WHERE EXISTS (SELECT 1 FROM w)
     )
-    SELECT (SELECT count(*) FROM p), (SELECT count(DISTINCT document) FROM documents)
+    SELECT (SELECT count(*) FROM p), (SELECT count(DISTINCT (document, location)) FROM documents)
     FROM (SELECT count(*) FROM noted) AS n
 """
 _CONFLICTS = """
     WITH documents AS (
         SELECT r.document, CASE WHEN r.amount < 0 OR r.quantity < 0 THEN 'return' ELSE 'sale' END AS kind,
-               sum(r.amount) AS amount, min(r.number) AS number, max(r.location) AS location
-        FROM members_importrow r WHERE r.job_id = %(job)s AND r.batch = %(batch)s GROUP BY 1, 2
+               r.location, sum(r.amount) AS amount, min(r.number) AS number, min(r.member) AS member
+        FROM members_importrow r WHERE r.job_id = %(job)s AND r.batch = %(batch)s GROUP BY 1, 2, 3
     )
     SELECT d.number FROM documents d LEFT JOIN programs_location o ON o.code = d.location
     JOIN members_purchase p ON p.document = d.document AND p.kind = d.kind AND p.location_id IS NOT DISTINCT FROM o.id
-    WHERE p.amount <> d.amount ORDER BY d.number
+    JOIN members_member b ON b.id = p.member_id
+    JOIN members_member m ON m.id = COALESCE(
+        (SELECT i.member_id FROM members_identifier i WHERE i.value = d.member ORDER BY i.kind = 'pos' DESC LIMIT 1),
+        (SELECT n.id FROM members_member n WHERE n.number = d.member))
+    WHERE p.amount <> d.amount OR COALESCE(b.merged_into_id, b.id) <> COALESCE(m.merged_into_id, m.id) ORDER BY d.number
 """

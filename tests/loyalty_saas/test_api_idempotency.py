@@ -158,9 +158,7 @@ def test_r05_the_same_key_for_another_thing_of_the_same_kind_is_refused(till: Ma
     assert till.post(f"/redemptions/{second['id']}/void", key="K").status == 200
 
 
-def test_r05_keys_of_other_callers_routes_and_clients_are_others(
-    till: Machine, ana: Answer, bravo: Client
-) -> None:
+def test_r05_keys_of_other_callers_routes_and_clients_are_others(till: Machine, ana: Answer, bravo: Client) -> None:
     adjustment = {"member": "ana-1", "unit": "points", "amount": 5, "reason": "x"}
     other = Machine(till.at)
 
@@ -193,9 +191,7 @@ def test_r05_a_refusal_is_not_kept(till: Machine, ana: Answer, deed_of: DeedOf) 
 
 
 @pytest.mark.parametrize("deed_of", DEEDS[1:], ids=lambda deed: deed.__name__)
-def test_r05_after_a_failure_before_the_commit_the_same_key_works(
-    till: Machine, ana: Answer, deed_of: DeedOf
-) -> None:
+def test_r05_after_a_failure_before_the_commit_the_same_key_works(till: Machine, ana: Answer, deed_of: DeedOf) -> None:
     deed = deed_of(till)
     till.browser.raise_request_exception = False
 
@@ -270,7 +266,10 @@ def test_r05_one_key_with_twenty_receipts_at_once_records_one(till: Machine, ana
     callers = [Machine(till.at, token=till.token) for _time in range(AT_ONCE)]
 
     answers = together(
-        *(lambda one=one, n=n: one.post("/purchases", sale("ana-1", f"R-{n}"), key="K") for n, one in enumerate(callers))
+        *(
+            lambda one=one, n=n: one.post("/purchases", sale("ana-1", f"R-{n}"), key="K")
+            for n, one in enumerate(callers)
+        )
     )
 
     assert Purchase.objects.count() == 1
@@ -320,7 +319,9 @@ def test_r06_the_same_receipt_under_five_keys_counts_once(till: Machine, ana: An
     assert till.post("/purchases", sale("ana-1", "R-2"), key="K-3").code == "key_reused"
 
 
-def test_r06_the_same_receipt_by_five_callers_at_once_counts_once_in_each_of_twenty_rounds(till: Machine, ana: Answer) -> None:
+def test_r06_the_same_receipt_by_five_callers_at_once_counts_once_in_each_of_twenty_rounds(
+    till: Machine, ana: Answer
+) -> None:
     callers = [Machine(till.at) for _time in range(5)]
     for round_ in range(20):
         document = f"R-{round_}"

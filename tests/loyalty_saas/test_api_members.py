@@ -82,7 +82,11 @@ def test_an_identifier_that_leads_to_two_members_leads_to_none(till: Machine) ->
         ({"status": "closed"}, 400, "status"),
         ({"number": "AAAAAAAA"}, 400, "number"),
         ({"consents": [{"purpose": "mail", "granted": "yes", "text_version": "1"}]}, 400, "consents.0.granted"),
-        ({"consents": [{"purpose": "mail", "granted": True, "text_version": "1"}, 5]}, 400, "consents.1.non_field_errors"),
+        (
+            {"consents": [{"purpose": "mail", "granted": True, "text_version": "1"}, 5]},
+            400,
+            "consents.1.non_field_errors",
+        ),
         ({"consents": {"mail": True}}, 400, "consents"),
     ],
 )
@@ -123,7 +127,9 @@ def test_a_further_identifier_leads_to_the_member_and_to_no_other(till: Machine,
 
 def test_consent_given_and_withdrawn_is_kept_in_rows(till: Machine, ana: Answer) -> None:
     for granted in (True, False):
-        answer = till.post("/members/ana-1/consents", {"purpose": "sms", "granted": granted, "text_version": "7"}, key=None)
+        answer = till.post(
+            "/members/ana-1/consents", {"purpose": "sms", "granted": granted, "text_version": "7"}, key=None
+        )
         assert answer.status == 201
 
     assert list(Consent.objects.order_by("id").values_list("purpose", "granted", "source")) == [

@@ -95,7 +95,11 @@ def test_a_tier_tells_what_is_missing_to_the_next_and_to_keep(till: Machine, ana
     till.post("/purchases", sale("ana-1", "R-2", 20000))
     credit()
     within = till.get("/members/ana-1/tier")
-    assert (within["tier"], within["next"], within["missing_to_keep"]) == ({"code": "silver", "name": "Silver"}, None, 0)
+    assert (within["tier"], within["next"], within["missing_to_keep"]) == (
+        {"code": "silver", "name": "Silver"},
+        None,
+        0,
+    )
 
 
 def test_an_offer_comes_with_its_reason(till: Machine, ana: Answer) -> None:
@@ -274,6 +278,33 @@ def test_a_redemption_that_cannot_be_holds_nothing(
 
     assert (answer.status, answer.code, answer.fields) == (status, code, field)
     assert (Hold.objects.count(), RewardIssue.objects.count()) == (0, 0)
+
+
+def test_lists_cost_the_same_for_any_length(till: Machine, ana: Answer) -> None:
+    def cost(path: str) -> int:
+        with counted_queries() as count:
+            assert till.get(f"{path}?limit=200").status == 200
+        return count()
+
+    def more(n: int) -> None:
+        till.post("/activities", {"kind": "trip", "reference": f"T-{n}", "member": "ana-1"})
+        till.post("/redemptions", {"member": "ana-1", "reward": "mug"})
+        till.post("/locations", {"code": f"L-{n}"})
+        lines = [{"sku": "unknown", "quantity": 1, "amount": 1}]
+        till.post("/purchases", {"kind": "return", "document": f"B-{n}", "member": "ana-1", "lines": lines})
+
+    paths = ("/activities", "/redemptions", "/locations", "/parked-returns")
+    adjust(till, 1000)
+    more(0)
+    credit()
+    first = [cost(path) for path in paths]
+    for n in range(1, 8):
+        more(n)
+    credit()
+
+    assert [len(till.get(path)["results"]) for path in paths] == [9, 8, 8, 8]
+    # Only activities ask a second time: which of them still wait.
+    assert (first, [cost(path) for path in paths]) == ([2, 1, 1, 1], [2, 1, 1, 1])
 
 
 def test_redemptions_are_listed_by_member_and_state(till: Machine, ana: Answer) -> None:

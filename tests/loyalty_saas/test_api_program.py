@@ -85,7 +85,13 @@ def test_figures_are_counted_from_rows(till: Machine, ana: Answer) -> None:
 
     figures = till.get("/figures")
 
-    assert (figures["lines"], figures["members"], figures["sales"], figures["earned"], figures["balance"]) == (1, 1, 1, 100, 100)
+    assert (figures["lines"], figures["members"], figures["sales"], figures["earned"], figures["balance"]) == (
+        1,
+        1,
+        1,
+        100,
+        100,
+    )
     assert figures["top_members"] == [{"member": "ana-1", "balance": 100}]
     assert figures["segments"] == {"new": 1}
     assert till.get("/figures?unit=stamps")["balance"] == 0

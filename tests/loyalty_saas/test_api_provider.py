@@ -45,7 +45,12 @@ def test_a_business_is_taken_in_and_watched_until_it_is_there(console: Machine, 
     done = console.get(f"/onboardings/{asked['id']}")
     assert (done["state"], done["error"]) == ("done", "")
     client = console.get(f"/clients/{done['client']}")
-    assert (client["name"], client["trade"], client["status"], client["url"]) == ("Café Anna", "cafe", "active", done["url"])
+    assert (client["name"], client["trade"], client["status"], client["url"]) == (
+        "Café Anna",
+        "cafe",
+        "active",
+        done["url"],
+    )
     assert Client.objects.get(slug=done["client"]).provider == house
     till = Machine(Client.objects.get(slug=done["client"]))
     assert till.get("/program")["name"]
@@ -138,9 +143,7 @@ def test_anothers_clients_are_not_there(console: Machine, acme: Client, provider
     assert Client.objects.get(pk=acme.pk).status == "active"
 
 
-def test_a_page_of_clients_costs_the_same_for_any_length(
-    console: Machine, house: Provider, new_client: Any
-) -> None:
+def test_a_page_of_clients_costs_the_same_for_any_length(console: Machine, house: Provider, new_client: Any) -> None:
     def cost() -> int:
         with counted_queries() as count:
             assert console.get("/clients").status == 200

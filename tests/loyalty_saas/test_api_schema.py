@@ -43,7 +43,7 @@ def test_the_committed_descriptions_are_those_of_the_code() -> None:
 def test_a_description_that_differs_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     other = tmp_path / "openapi.yaml"
     other.write_bytes(api_schema.FILES["client"].read_bytes() + b"\n")
-    monkeypatch.setattr(api_schema.settings, "BASE_DIR", tmp_path)
+    monkeypatch.setattr(django_settings, "BASE_DIR", tmp_path)
     monkeypatch.setitem(api_schema.FILES, "client", other)
     monkeypatch.setitem(api_schema.FILES, "platform", tmp_path / "missing.yaml")
 
@@ -208,7 +208,14 @@ def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine,
 
     program = {**dict.fromkeys(("tiers", "rules", "rewards", "offers")), **PROGRAM}
     line = {"quantity": 1, "amount": 100}
-    shopping = {"member": "ana-1", "location": "main", "currency": "EUR", "amount": 100, "lines": [line], "occurred_at": None}
+    shopping = {
+        "member": "ana-1",
+        "location": "main",
+        "currency": "EUR",
+        "amount": 100,
+        "lines": [line],
+        "occurred_at": None,
+    }
     world = World(
         paths={"member": lambda: "ana-1", "purchase": lambda: purchase, "activity": lambda: trip, "redemption": held},
         fields={

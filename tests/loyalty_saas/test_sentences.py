@@ -64,9 +64,11 @@ def test_what_a_rule_made_of_something_is_a_sentence(given: Why, sentence: str) 
 def reasons_of_the_rules() -> set[str]:
     """Every reason that stands in the source of the rules."""
     source = "".join(path.read_text() for path in (Path(settings.BASE_DIR) / "programs" / "rules").glob("*.py"))
-    plain = re.findall(r'"(not_valid_yet|no_longer_valid|outside_schedule|visited_today|no_earning_line|too_small)"', source)
+    plain = re.findall(
+        r'"(not_valid_yet|no_longer_valid|outside_schedule|visited_today|no_earning_line|too_small)"', source
+    )
     caps = re.findall(r'"(cap:[a-z_]+)"', source)
-    periods = re.findall(r'Period: TypeAlias = Literal\[(.*)\]', source)[0]
+    periods = re.findall(r"Period: TypeAlias = Literal\[(.*)\]", source)[0]
     return {*plain, *caps, *(f"cap:per_member:{period}" for period in re.findall(r'"(\w+)"', periods))}
 
 
@@ -102,7 +104,13 @@ def test_decimals_of_a_unit_are_shown() -> None:
 
 @pytest.mark.parametrize("reason", [*Insight.Segment.values, "favourite", "welcome"])
 def test_every_offer_has_a_reason_that_can_be_said(reason: str) -> None:
-    figures = {"purchases": 7, "spend": 12345, "last_day": "2026-03-01", "first_day": "2025-01-01", "favourite": "latte"}
+    figures = {
+        "purchases": 7,
+        "spend": 12345,
+        "last_day": "2026-03-01",
+        "first_day": "2025-01-01",
+        "favourite": "latte",
+    }
 
     with translation.override("en"):
         said = why_offer(SimpleNamespace(reason=reason, figures=figures), currency="EUR")  # type: ignore[arg-type]

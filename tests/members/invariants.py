@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from tenants.context import client_connection, use_client
+from tenants.models import Client
+
 CHECKS: dict[str, str] = {
     "balance is the sum of the entries": """
         SELECT a.id, a.balance, COALESCE(sum(e.amount), 0) FROM members_pointsaccount a
@@ -109,3 +112,9 @@ def problems(cursor: Any) -> list[str]:
         if rows := cursor.fetchall():
             found.append(f"{name}: {rows[:3]}{' …' if len(rows) > 3 else ''}")
     return found
+
+
+def check(client: Client) -> None:
+    """:raises AssertionError: naming what does not hold in the client's books"""
+    with use_client(client), client_connection().cursor() as cursor:
+        assert problems(cursor) == []

@@ -1,5 +1,6 @@
 """A provider with three clients, running on this machine."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -76,6 +77,7 @@ class Command(BaseCommand):
         if log and not log.is_file():
             raise CommandError(f"--log: there is no file {log}.")
         self.state = Path(settings.STATE_DIR)
+        alone = _hold_alone(self.state / "demo.lock")
         self.steps = Steps(total=int(os.environ.get("DEMO_STEPS", "7" if log else "6")))
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
@@ -86,6 +88,7 @@ class Command(BaseCommand):
         finally:
             self._tell("Stopping …")
             embedded.stop(self.state / "servers")
+            alone.close()
             self._tell("Stopped. What was loaded is kept; `make demo` finds it again.")
 
     def _run(self, *, log: Path | None, options: dict[str, Any]) -> None:
@@ -95,13 +98,20 @@ class Command(BaseCommand):
         settings.PUBLIC_PORT = str(port)
         processes = Processes(logs=self.state / "logs", environment=self._environment(port))
         try:
-            with self.steps.step("Web server and workers"):
-                call_command("collectstatic", interactive=False, verbosity=0)
+            with self.steps.step("Web server"):
+                # With the servers' own settings: theirs write the list of hashed files.
+                if not processes.run("static", "manage.py", "collectstatic", "--noinput", "--verbosity", "0"):
+                    raise CommandError(f"Style sheets could not be collected; see {processes.log_of('static')}.")
                 processes.start_web(port=port)
-                processes.start_workers()
-                if not answers(f"http://127.0.0.1:{port}/livez", host=settings.PLATFORM_HOST, seconds=60):
+                page = f"http://127.0.0.1:{port}/accounts/login/"
+                if not answers(page, host=settings.PLATFORM_HOST, seconds=60):
                     raise CommandError(f"The web server does not answer; see {processes.log_of('web')}.")
             clients = self._load(log=log, currency=options["log_currency"])
+            with self.steps.step("Workers: points, tiers, offers and figures") as step:
+                # Only now: a year that comes in bit by bit would be judged bit by bit.
+                processes.start_workers()
+                for client in clients:
+                    self._settle(client, step)
             self._introduce(clients)
             while not options["exit"] and not (ended := processes.ended()):
                 time.sleep(0.5)
@@ -138,9 +148,6 @@ class Command(BaseCommand):
         clients.append(self._load_made_up(provider, HIKING, hiking.generate))
         if log:
             clients.append(self._load_log(provider, log=log, currency=currency))
-        with self.steps.step("Points, tiers, offers and figures") as step:
-            for client in clients:
-                self._settle(client, step)
         return clients
 
     def _load_music(self, provider: Provider) -> Client:
@@ -249,8 +256,8 @@ class Command(BaseCommand):
             with self._inside(client):
                 counted = client_figures(top=0)
             self._tell(
-                f"    --client {client.slug}: {counted['sales']:,} sales, {counted['returns']:,} returns, {counted['members']:,} members, "
-                f"balance {counted['balance']:,}"
+                f"    --client {client.slug}: {counted['sales']:,} sales, {counted['returns']:,} returns, "
+                f"{counted['members']:,} members, balance {counted['balance']:,}"
             )
         self._tell(f"\n  API       {primary_url(clients[0], '/api/v1/')}   key {self._api_key(clients[0])}")
         self._tell("\nCtrl-C stops everything.\n")
@@ -310,6 +317,18 @@ class _Nowhere:
 
     def flush(self) -> None:
         """Nothing is kept back."""
+
+
+def _hold_alone(path: Path) -> TextIO:
+    """A lock that ends with this process. :raises CommandError: while another demo runs here"""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise CommandError("A demo is running here already; stop it with Ctrl-C where it runs.") from error
+    return file
 
 
 def _interrupt(number: int, frame: Any) -> None:
