@@ -14,6 +14,7 @@ lint-imports
 mypy $(PACKAGES)
 python manage.py makemigrations --check --dry-run
 python manage.py check
+python manage.py api_schema --check
 endef
 
 .DEFAULT_GOAL := help

@@ -1,9 +1,13 @@
 """Every log line names the client it is about, or `public`."""
 
+import re
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery.signals import task_postrun, task_prerun
+
+_PLAIN = re.compile(r"[a-z][a-z0-9_-]{0,30}\Z")
 
 
 def name_client(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -14,6 +18,18 @@ def name_client(logger: Any, method: str, event: dict[str, Any]) -> dict[str, An
 
         event["client"] = current_schema() or "public"
     return event
+
+
+def bare_path(path: str) -> str:
+    """A path without what may be personal: a segment that is neither a plain word nor an id of ours becomes `…`."""
+    return "/".join(part if not part or _PLAIN.match(part) or _is_id(part) else "…" for part in path.split("/"))
+
+
+def _is_id(part: str) -> bool:
+    try:
+        return str(UUID(part)) == part
+    except ValueError:
+        return False
 
 
 @task_prerun.connect(dispatch_uid="loyalty-log-client")

@@ -13,9 +13,11 @@ from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
+from django_structlog.middlewares import RequestMiddleware
 
 from loyalty_saas import sessions
 from loyalty_saas.access_table import LIBRARY_ACCESS
+from loyalty_saas.logs import bare_path
 from tenants.access import Access, Actor, Undeclared, access_of
 from tenants.middleware import HEALTH, Handler
 from tenants.queries import Standing, standing
@@ -26,6 +28,15 @@ NEEDS_SECOND_FACTOR = {Actor.PLATFORM, Actor.PROVIDER, Actor.OWNER, Actor.MANAGE
 # What is open to somebody who still has to set up the second factor.
 WAY_TO_SECOND_FACTOR = {"mfa_activate_totp", "account_reauthenticate", "account_logout"}
 NOBODY = Standing(frozenset())
+
+
+class RequestLog(RequestMiddleware):
+    """A line for each request, without what an address may tell of a person."""
+
+    @staticmethod
+    def format_request(request: HttpRequest) -> str:
+        """The method and the path, without the query."""
+        return f"{request.method} {bare_path(request.path)}"
 
 
 class AccessMiddleware:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
 
 from tenants.context import client_connection, use_client
@@ -29,9 +29,9 @@ class HostMiddleware:
             return self.get_response(request)
         client = client_of_host(host) if host else None
         if client is None:
-            return _refuse(404, _("No shop has this address."))
+            return _refuse(request, 404, _("No shop has this address."))
         if not client.is_open:
-            return _refuse(503, _("This shop's program is not available at the moment."))
+            return _refuse(request, 503, _("This shop's program is not available at the moment."))
         return self._answer(request, client)
 
     def _answer(self, request: HttpRequest, client: Client) -> HttpResponseBase:
@@ -50,5 +50,9 @@ def _host(request: HttpRequest) -> str | None:
         return None
 
 
-def _refuse(status: int, words: str) -> HttpResponse:
-    return HttpResponse(words, status=status, content_type="text/plain; charset=utf-8")
+def _refuse(request: HttpRequest, status: int, words: str) -> HttpResponse:
+    if not request.path.startswith("/api/"):
+        return HttpResponse(words, status=status, content_type="text/plain; charset=utf-8")
+    kind = "not_found" if status == 404 else "unavailable"
+    problem = {"type": f"/api/v1/problems/{kind}", "title": words, "status": status, "detail": words}
+    return JsonResponse(problem, status=status, content_type="application/problem+json")

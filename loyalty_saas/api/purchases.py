@@ -214,7 +214,7 @@ def read_purchase(request: ApiRequest, form: Body, *, at: datetime) -> PurchaseI
         document=form.get("document", ""),
         member_id=member_id_of(form["member"], field="member"),
         currency=request.client.currency,
-        amount=_amount(form.get("amount"), lines=lines, named=bool(sale)) * (1 if kind == Kind.SALE else -1),
+        amount=_amount(form, lines=lines, named=bool(sale)) * (1 if kind == Kind.SALE else -1),
         occurred_at=_moment(form.get("occurred_at"), at=at),
         lines=lines if kind == Kind.SALE else tuple(_back(line) for line in lines),
         location_id=location_id,
@@ -252,14 +252,18 @@ def _moment(given: datetime | None, *, at: datetime) -> datetime:
     return given or at
 
 
-def _amount(given: int | None, *, lines: Sequence[LineInput], named: bool) -> int:
-    """The total; 0 for a return that names its sale and leaves the total to it."""
-    if named or not lines:
+def _amount(form: Body, *, lines: Sequence[LineInput], named: bool) -> int:
+    """The total; 0 for lines that come back from a named sale, since it knows what they cost."""
+    given = form.get("amount")
+    if not lines:
         return given or 0
     total = sum(line.amount for line in lines)
-    if given is not None and given != total:
+    told = not named or all(row.get("amount") is not None for row in form["lines"])
+    if given is not None and told and given != total:
         words = _("The lines add up to %(total)s.") % {"total": total}
         raise Problem("amount_mismatch", words, field="amount")
+    if named:
+        return 0
     if not 0 <= total <= LARGEST:
         raise Problem("too_much", _("The lines add up to less than 0, or to more than 10^12."), field="lines")
     return total
@@ -302,9 +306,14 @@ def _line_amount(row: Body, place: int) -> int:
 
 
 def _lines_of_sale(rows: Sequence[Body]) -> tuple[LineInput, ...]:
-    """Lines of a return that names its sale: which, and how much of each; the rest is the sale's."""
+    """Lines of a return that names its sale: which, and how much of each; what they come to is the sale's to say."""
     return tuple(
-        LineInput(quantity=row["quantity"], amount=0, sku=row.get("sku") or "", position=row.get("position"))
+        LineInput(
+            quantity=row["quantity"],
+            amount=row.get("amount") or 0,
+            sku=row.get("sku") or "",
+            position=row.get("position"),
+        )
         for row in rows
     )
 

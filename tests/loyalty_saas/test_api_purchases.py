@@ -201,8 +201,10 @@ def test_a_return_takes_back_what_its_lines_earned_part_by_part(till: Machine, s
 
 
 def test_a_return_names_a_line_by_its_place(till: Machine, sold: Answer) -> None:
-    made = till.post("/purchases", back("B-1", sale="R-1", amount=500, lines=[{"position": 2, "quantity": 1}]))
+    # The sale says what its lines come to, whatever the caller believes.
+    made = till.post("/purchases", back("B-1", sale="R-1", amount=900, lines=[{"position": 2, "quantity": 1}]))
 
+    assert till.get(f"/purchases/{made['id']}")["amount"] == -500
     assert [line["sku"] for line in till.get(f"/purchases/{made['id']}")["lines"]] == ["b"]
 
 
@@ -214,7 +216,12 @@ def test_a_return_names_a_line_by_its_place(till: Machine, sold: Answer) -> None
         ({"sale": "R-9"}, 404, "unknown_purchase", "sale"),
         ({}, 422, "refused", "lines"),
         ({"sale": "R-1", "amount": 1}, 422, "refused", "amount"),
-        ({"sale": "R-1", "amount": 1, "lines": [{"sku": "a", "quantity": 1}]}, 422, "refused", "amount"),
+        (
+            {"sale": "R-1", "amount": 999, "lines": [{"sku": "a", "quantity": 1, "amount": 1000}]},
+            422,
+            "amount_mismatch",
+            "amount",
+        ),
         ({"lines": [{"sku": "a", "quantity": 1}]}, 422, "amount_missing", "lines.0.amount"),
         ({"kind": "void"}, 422, "refused", "sale"),
         ({"kind": "void", "sale": "R-1", "lines": [{"sku": "a", "quantity": 1}]}, 422, "refused", "lines"),
