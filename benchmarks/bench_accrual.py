@@ -21,7 +21,8 @@ from tenants.routers import OWNER
 GOAL = 0.5
 DOCUMENTS = 20_000
 _GIVEN = ("programs_unittype", "programs_program", "programs_earningrule", "programs_tier", "programs_product",
-          "members_member", "members_identifier", "members_purchase", "members_purchaseline", "members_workitem")  # fmt: skip
+          "members_member", "members_identifier", "members_purchase", "members_purchaseline",
+          "members_workitem")  # fmt: skip
 
 
 def run() -> dict[str, Any]:
@@ -102,8 +103,10 @@ def _owner(client: Client) -> Any:
 _OF_MEMBERS = "WHERE s.member_id = ANY(%(members)s::uuid[])"
 _STATEMENTS = (
     "INSERT INTO members_pointsaccount (id, member_id, unit_id, balance, in_lots, debt, may_owe) "
-    f"SELECT id, member_id, unit_id, 0, 0, 0, may_owe FROM_members_pointsaccount s {_OF_MEMBERS} ON CONFLICT DO NOTHING",
-    "INSERT INTO members_ledgerentry SELECT s.* FROM_members_ledgerentry s WHERE s.purchase_id = ANY(%(sources)s::uuid[])",
+    f"SELECT id, member_id, unit_id, 0, 0, 0, may_owe FROM_members_pointsaccount s {_OF_MEMBERS} "
+    "ON CONFLICT DO NOTHING",
+    "INSERT INTO members_ledgerentry SELECT s.* FROM_members_ledgerentry s "
+    "WHERE s.purchase_id = ANY(%(sources)s::uuid[])",
     "INSERT INTO members_lot (entry_id, account_id, remaining, held, available_at, expires_at) "
     "SELECT s.entry_id, s.account_id, s.remaining, s.held, s.available_at, s.expires_at FROM_members_lot s "
     "WHERE s.entry_id IN (SELECT e.id FROM members_ledgerentry e WHERE e.purchase_id = ANY(%(sources)s::uuid[]))",

@@ -29,7 +29,8 @@ PROGRAM: dict[str, Any] = {
          "conditions": [{"field": "category", "op": "eq", "value": "books"}],
          "effect": {"kind": "per_amount", "points": 2, "per": 100}},
         {"code": "first", "name": "Welcome", "unit": "points", "trigger": "purchase",
-         "conditions": [{"field": "first_purchase", "op": "eq", "value": True}], "effect": {"kind": "fixed", "points": 50}},
+         "conditions": [{"field": "first_purchase", "op": "eq", "value": True}],
+         "effect": {"kind": "fixed", "points": 50}},
     ],
     "tiers": {"basis": "spend", "period_months": 12, "levels": [
         {"code": "silver", "name": "Silver", "enter": 50000, "keep": 40000, "benefits": []},
