@@ -1,11 +1,34 @@
 """The Celery application: workers credit what the database says is waiting."""
 
 import os
+from typing import Any
 
 from celery import Celery
 from celery.signals import worker_init
+from kombu.transport import redis
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "loyalty_saas.settings")
+
+
+
+class OutlivingChannel(redis.Channel):  # type: ignore[misc]
+    """
+    A channel that outlives Redis.
+
+    A worker of Celery 5.7 that holds a task when Redis goes away uses the channel after it was closed, and dies of an
+    AttributeError; of a lost connection it knows how to recover. What it held comes again after the visibility
+    timeout, and the sweeps find the work before that.
+    """
+
+    do_restore = False
+
+    def _connparams(self, *args: Any, **kwargs: Any) -> Any:
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionError("The connection to Redis is closed.")
+        return super()._connparams(*args, **kwargs)
+
+
+redis.Transport.Channel = OutlivingChannel
 
 app = Celery("loyalty_saas")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -97,13 +97,24 @@ def credit_next_batch(*, at: datetime, limit: int | None = None) -> Credited:
     """
     Carry one batch of what waits to points, tiers and offers, in one transaction.
 
-    A batch that fails is rolled back and tried in halves; an item that fails alone three times is set aside.
+    A batch that fails is rolled back and tried in quarters; an item that fails alone three times is set aside.
     """
     try:
         program = program_in_force()
     except NoProgram:
         return accrual.NOTHING
     size = limit or settings.BATCH_SIZE
+    while True:
+        credited = _credited_or_error(program=program, at=at, size=size)
+        if isinstance(credited, Credited):
+            return credited
+        if size == 1:
+            return _set_aside(error=credited, at=at)
+        size = size // 4 or 1
+
+
+def _credited_or_error(*, program: ProgramInForce, at: datetime, size: int) -> Credited | Exception:
+    """One try. :raises OperationalError: when it is the database that is away, not the batch that is wrong"""
     try:
         with transaction.atomic():
             credited = accrual.credit_waiting(program=program, at=at, zone=zone(), limit=size)
@@ -112,13 +123,11 @@ def credit_next_batch(*, at: datetime, limit: int | None = None) -> Credited:
         raise
     except Exception as error:
         log.exception("accrual.batch_failed", size=size)
-        return _after_failure(error=error, at=at, size=size)
+        return error
     return credited
 
 
-def _after_failure(*, error: Exception, at: datetime, size: int) -> Credited:
-    if size > 1:
-        return credit_next_batch(at=at, limit=size // 4 or 1)
+def _set_aside(*, error: Exception, at: datetime) -> Credited:
     with transaction.atomic():
         set_aside = accrual.note_failure(error=error, at=at)
     return Credited(purchases=0, member_ids=tuple(set_aside))
