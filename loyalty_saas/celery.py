@@ -10,8 +10,7 @@ from kombu.transport import redis
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "loyalty_saas.settings")
 
 
-
-class OutlivingChannel(redis.Channel):  # type: ignore[misc]
+class OutlivingChannel(redis.Channel):
     """
     A channel that outlives Redis.
 

@@ -38,7 +38,20 @@ from tests.conftest import NewClient
 from tests.live import PROJECT
 from tests.members import invariants
 from tests.members.conftest import _the_books_add_up  # noqa: F401
-from tests.members.world import BERLIN, NOON, bring_back, buy, credit, crowd, line, live, new_member, points, purchase, tell
+from tests.members.world import (
+    BERLIN,
+    NOON,
+    bring_back,
+    buy,
+    credit,
+    crowd,
+    line,
+    live,
+    new_member,
+    points,
+    purchase,
+    tell,
+)
 
 DATA = PROJECT / "data"
 HEADER = "purchase_id,member_id,timestamp,amount,currency,sku,description,qty,unit_price"
@@ -78,7 +91,8 @@ def _is_whole(figures: dict[str, Any]) -> bool:
     top = figures["top_members"][0]
     return (
         (figures["sales"], figures["returns"], figures["members"], figures["balance"]) == (6919, 0, 2357, 24_409_194)
-        and (figures["earned"], figures["reversed"], figures["unmatched_lines"], figures["lines"]) == (24_409_194, 0, 0, 6919)
+        and (figures["earned"], figures["reversed"], figures["unmatched_lines"], figures["lines"])
+        == (24_409_194, 0, 0, 6919)
         and (top["member"], top["balance"]) == ("19339", 655_270)
     )
 
@@ -210,7 +224,10 @@ def test_rows_of_one_document_become_one_purchase_with_lines_in_their_order(acme
     lines = PurchaseLine.objects.filter(purchase__document="R-1").order_by("position")
     assert [(str(x.quantity), x.sku, x.amount) for x in lines] == [("2.000", "tea", 1000), ("0.500", "cup", 235)]
     assert Purchase.objects.get(document="R-1").occurred_at == datetime(2026, 5, 1, 9, 30, tzinfo=BERLIN)
-    assert dict(Product.objects.values_list("sku", "name")) == {"tea": "Green tea", "cup": "Cup"} or Product.objects.count() == 2
+    assert (
+        dict(Product.objects.values_list("sku", "name")) == {"tea": "Green tea", "cup": "Cup"}
+        or Product.objects.count() == 2
+    )
     assert Member.objects.count() == 2
 
 
@@ -242,7 +259,7 @@ def test_a_document_with_lines_of_both_signs_is_a_sale_and_a_return(acme: Client
         ("R-1,ana,9999-12-31T23:59:59,1,EUR,,,1,", "timestamp"),
         ("R-1,ana,2026-05-01,,EUR,,,1,", "amount"),
         ("R-1,ana,2026-05-01,1 €,EUR,,,1,", "amount"),
-        ("R-1,ana,2026-05-01,\"1,50\",EUR,,,1,", "amount"),
+        ('R-1,ana,2026-05-01,"1,50",EUR,,,1,', "amount"),
         ("R-1,ana,2026-05-01,NaN,EUR,,,1,", "amount"),
         ("R-1,ana,2026-05-01,-Infinity,EUR,,,1,", "amount"),
         ("R-1,ana,2026-05-01,1e400,EUR,,,1,", "amount"),
@@ -274,7 +291,13 @@ def test_a_bad_row_is_named_by_number_and_column_and_the_others_go_on(acme: Clie
 
 def test_texts_are_kept_as_they_are(acme: Client) -> None:
     """What other programs write for nothing is a text here; so are quotes, line breaks and formulas."""
-    take(file('R-1,\\N,2026-05-01,1,EUR,\\N,\\N,1,', 'R-2,"a ""b"" c",2026-05-01,1,EUR,"x,y","two\nlines\x00",1,', "R-3,=1+1,2026-05-01,1,EUR,éß漢,,1,"))
+    take(
+        file(
+            "R-1,\\N,2026-05-01,1,EUR,\\N,\\N,1,",
+            'R-2,"a ""b"" c",2026-05-01,1,EUR,"x,y","two\nlines\x00",1,',
+            "R-3,=1+1,2026-05-01,1,EUR,éß漢,,1,",
+        )
+    )
 
     assert sorted(tell(PurchaseLine.objects.all(), "sku")) == ["\\N", "x,y", "éß漢"]
     assert sorted(tell(Product.objects.all(), "name")) == ["", "\\N", "two\nlines"]
@@ -294,7 +317,10 @@ def test_two_shops_may_use_the_same_receipt_numbers(acme: Client) -> None:
     job = take(file(*rows, header=header))
 
     assert (job.rows_refused, job.documents, job.documents_new) == (0, 4, 4)
-    found = sorted(tell(Purchase.objects.select_related("location"), "document", "location", "amount", "channel"), key=lambda row: row[2])
+    found = sorted(
+        tell(Purchase.objects.select_related("location"), "document", "location", "amount", "channel"),
+        key=lambda row: row[2],
+    )
     assert [(d, str(where), amount, channel) for d, where, amount, channel in found] == [
         ("1", "north", 100, "till"), ("1", "south", 200, "till"), ("2", "north", 300, "till"), ("2", "south", 400, "web"),
     ]  # fmt: skip
@@ -314,14 +340,26 @@ def test_an_unknown_member_is_made_and_a_known_one_found_by_any_identifier(acme:
 
 
 def test_times_with_an_offset_are_instants_and_others_the_shop_s_clock(acme: Client) -> None:
-    take(file("R-1,ana,2026-05-01T23:30:00Z,1,EUR,,,1,", "R-2,ana,2026-05-01 23:30,1,EUR,,,1,", "R-3,ana,20260501T233000+0500,1,EUR,,,1,"))
+    take(
+        file(
+            "R-1,ana,2026-05-01T23:30:00Z,1,EUR,,,1,",
+            "R-2,ana,2026-05-01 23:30,1,EUR,,,1,",
+            "R-3,ana,20260501T233000+0500,1,EUR,,,1,",
+        )
+    )
 
     days = dict(Purchase.objects.values_list("document", "day"))
-    assert {document: day.isoformat() for document, day in days.items()} == {"R-1": "2026-05-02", "R-2": "2026-05-01", "R-3": "2026-05-01"}
+    assert {document: day.isoformat() for document, day in days.items()} == {
+        "R-1": "2026-05-02",
+        "R-2": "2026-05-01",
+        "R-3": "2026-05-01",
+    }
 
 
 def test_an_old_log_can_be_moved_in_time(acme: Client) -> None:
-    job = flow.start(file=file("R-1,ana,1997-01-01 10:00,1,EUR,,,1,"), name="old.csv", mapping={}, dry_run=False, at=LATER)
+    job = flow.start(
+        file=file("R-1,ana,1997-01-01 10:00,1,EUR,,,1,"), name="old.csv", mapping={}, dry_run=False, at=LATER
+    )
     flow.run(job_id=job.pk, at=LATER, shift=timedelta(days=10_000))
 
     assert Purchase.objects.get().occurred_at == datetime(2024, 5, 19, 10, tzinfo=BERLIN)
@@ -331,7 +369,11 @@ def test_a_category_comes_from_the_row_or_else_from_the_catalogue(acme: Client) 
     Product.objects.create(sku="tea", category="drinks", earning=True)
     Product.objects.create(sku="card", category="gift cards", earning=False)
     header = "purchase_id,member_id,timestamp,amount,sku,category"
-    take(file("R-1,ana,2026-05-01,1,tea,", "R-2,ana,2026-05-01,1,tea,leaves", "R-3,ana,2026-05-01,1,card,", header=header))
+    take(
+        file(
+            "R-1,ana,2026-05-01,1,tea,", "R-2,ana,2026-05-01,1,tea,leaves", "R-3,ana,2026-05-01,1,card,", header=header
+        )
+    )
 
     rows = PurchaseLine.objects.order_by("purchase__document")
     assert tell(rows, "category", "earning") == [("drinks", True), ("leaves", True), ("gift cards", False)]
@@ -390,7 +432,13 @@ def test_python_and_sql_agree_on_what_a_receipt_is(acme: Client) -> None:
 
 def test_other_headers_are_known_or_mapped(acme: Client) -> None:
     take(file("1,ana,2026-05-01,5", header="InvoiceNo, CustomerID ,InvoiceDate,Total"))
-    take(file("2,ana,2026-05-01,5,9", header="Bon,Kunde,Zeit,Summe,amount"), document="Bon", member="Kunde", timestamp="zeit", amount="Summe")
+    take(
+        file("2,ana,2026-05-01,5,9", header="Bon,Kunde,Zeit,Summe,amount"),
+        document="Bon",
+        member="Kunde",
+        timestamp="zeit",
+        amount="Summe",
+    )
 
     assert documents() == [("sale", "1", 500), ("sale", "2", 500)]
 
@@ -433,7 +481,9 @@ def test_a_file_is_read_however_it_is_packed(acme: Client, pack: Any) -> None:
 
 
 _GOOD = file(*MANY).getvalue()
-_PACKED = gzip.compress(file(*(f"D-{n},M,2026-05-01,{n * 7919 % 1000},EUR,,{n * 104729},1," for n in range(20_000))).getvalue())
+_PACKED = gzip.compress(
+    file(*(f"D-{n},M,2026-05-01,{n * 7919 % 1000},EUR,,{n * 104729},1," for n in range(20_000))).getvalue()
+)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +543,12 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A command as somebody types it."""
     environment = {**os.environ, "COLUMNS": "100"}
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -512,7 +567,12 @@ def test_the_commands_speak_json_on_stdout_progress_on_stderr_and_end_with_0(acm
 
     imported = command("import_purchases", str(log), "--client", acme.slug, "--errors", str(mistakes))
     result = json.loads(imported.stdout)
-    assert (imported.returncode, result["documents_new"], result["errors"], result["waiting"]) == (0, 40, str(mistakes), 40)
+    assert (imported.returncode, result["documents_new"], result["errors"], result["waiting"]) == (
+        0,
+        40,
+        str(mistakes),
+        40,
+    )
     assert "40 of 40 documents recorded, 1 rows refused" in imported.stderr
     assert mistakes.read_text().splitlines()[1].startswith("42,amount,")
 
@@ -529,7 +589,10 @@ def test_the_commands_speak_json_on_stdout_progress_on_stderr_and_end_with_0(acm
         (["import_purchases", "LOG", "--client", "nobody"], "there is no client 'nobody'"),
         (["import_purchases", "MISSING", "--client", "ACME"], "No such file"),
         (["import_purchases", "LOG", "--client", "ACME", "--map", "document"], "write FIELD=COLUMN"),
-        (["import_purchases", "LOG", "--client", "ACME", "--map", "document=Bon"], "document: The file has no column “Bon”"),
+        (
+            ["import_purchases", "LOG", "--client", "ACME", "--map", "document=Bon"],
+            "document: The file has no column “Bon”",
+        ),
         (["publish_program", "LOG", "--client", "ACME"], "LOG"),
         (["publish_program", "WRONG", "--client", "ACME"], 'Rule "penny": effect.per must be a whole number above 0.'),
         (["publish_program", "LIST", "--client", "ACME"], "a program document is a JSON object"),

@@ -116,7 +116,15 @@ def is_whole(client: Client) -> bool:
     exact = (figures["sales"], figures["members"], figures["balance"], figures["top_members"])
     invariants.check(client)
     # Eight of the purchases are worth nothing.
-    return (*exact, entries, traces, left) == (6919, 2357, 24_409_194, [{"member": "19339", "balance": 655_270}], 6911, 6919, 0)
+    return (*exact, entries, traces, left) == (
+        6919,
+        2357,
+        24_409_194,
+        [{"member": "19339", "balance": 655_270}],
+        6911,
+        6919,
+        0,
+    )
 
 
 # ── the journey ─────────────────────────────────────────────────────────────────────────────────────────────────────

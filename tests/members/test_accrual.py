@@ -157,7 +157,12 @@ def test_a_cap_per_member_and_day_holds_across_batches_and_begins_anew_at_local_
         buy(ana, receipt=f"R-{n}", lines=[line(100)], at=at)
         credit()
 
-    assert [traces(f"R-{n}")["penny"][:2] for n in range(4)] == [("fired", 100), ("capped", 50), ("capped", 0), ("fired", 100)]
+    assert [traces(f"R-{n}")["penny"][:2] for n in range(4)] == [
+        ("fired", 100),
+        ("capped", 50),
+        ("capped", 0),
+        ("fired", 100),
+    ]
 
 
 def test_a_late_purchase_counts_in_the_period_in_which_it_happened(ana: Member) -> None:
@@ -246,7 +251,9 @@ def history(seed: int) -> list[Event]:
     for n in range(1, 12):
         kind = chance.choice(kinds)
         back = "return" if kind == "sale" and chance.random() < 0.3 else ""
-        events.append((kind, chance.randrange(1, 4000), n * 20 * DAY + chance.randrange(600) * MINUTE, chance.randrange(4), back))
+        events.append(
+            (kind, chance.randrange(1, 4000), n * 20 * DAY + chance.randrange(600) * MINUTE, chance.randrange(4), back)
+        )
     return events
 
 
@@ -255,7 +262,12 @@ def play(who: dict[int, Member], events: list[tuple[int, int, Event]], *, round_
     for member, n, (kind, amount, after, product, _back) in events:
         receipt, at, sku = f"{round_} {member}-{n}", NOON + after, f"P-{product}"
         if kind == "sale":
-            buy(who[member], receipt=receipt, lines=[line(amount, sku=sku, quantity=2), line(amount // 3, sku="P-9")], at=at)
+            buy(
+                who[member],
+                receipt=receipt,
+                lines=[line(amount, sku=sku, quantity=2), line(amount // 3, sku="P-9")],
+                at=at,
+            )
         elif kind == "return without receipt":
             bring_back(who[member], receipt=receipt, lines=[line(amount, sku=sku)], at=at)
         else:
@@ -264,7 +276,13 @@ def play(who: dict[int, Member], events: list[tuple[int, int, Event]], *, round_
     for member, n, (_kind, amount, after, product, back) in events:
         if back:
             piece = [line(amount // 2, sku=f"P-{product}")]
-            bring_back(who[member], receipt=f"{round_} {member}-{n} back", sale=f"{round_} {member}-{n}", lines=piece, at=NOON + after + DAY)
+            bring_back(
+                who[member],
+                receipt=f"{round_} {member}-{n} back",
+                sale=f"{round_} {member}-{n}",
+                lines=piece,
+                at=NOON + after + DAY,
+            )
 
 
 def end_state(who: dict[int, Member]) -> dict[str, Any]:
@@ -305,7 +323,11 @@ def test_r09_batch_sizes_and_the_order_of_arrival_leave_one_end_state(acme: Clie
         rule("silver-bonus", times("1.5", "euro"), conditions=[when("tier", "eq", "silver")]),
         rule("gold-bonus", times("2", "euro"), conditions=[when("tier", "eq", "gold")]),
         units=[unit(may_owe=True, pending_days=14, expiry={"policy": "rolling", "months": 6})],
-        tiers={"basis": "spend", "period_months": 3, "levels": [level("silver", 6000, 4000), level("gold", 12_000, 9000)]},
+        tiers={
+            "basis": "spend",
+            "period_months": 3,
+            "levels": [level("silver", 6000, 4000), level("gold", 12_000, 9000)],
+        },
     )
     events = [(member, n, event) for member in range(4) for n, event in enumerate(history(member))]
     ends = []
@@ -564,7 +586,13 @@ def test_what_the_till_shows_is_what_is_credited(ana: Member) -> None:
     )
     for n in range(12):
         lines = [line(137 * n, sku="tea"), line(811, sku="cup"), line(40 * n)] if n % 4 else []
-        sale = purchase(ana, receipt=f"R-{n}", lines=lines, at=NOON + n * 8 * timedelta(hours=1), **({} if lines else {"amount": 990}))
+        sale = purchase(
+            ana,
+            receipt=f"R-{n}",
+            lines=lines,
+            at=NOON + n * 8 * timedelta(hours=1),
+            **({} if lines else {"amount": 990}),
+        )
         shown = flow.preview_credits(sale)
         before = {code: points(ana, code) for code in ("points", "stamps")}
         flow.take_purchase(purchase=sale, at=sale.occurred_at, answer={})

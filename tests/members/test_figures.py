@@ -74,7 +74,9 @@ def test_each_local_day_has_its_own_figures(acme: Client, week: None) -> None:
     }  # fmt: skip
 
 
-def test_counting_again_changes_nothing_and_late_purchases_are_added_to_their_day(acme: Client, week: None, ana: Member) -> None:
+def test_counting_again_changes_nothing_and_late_purchases_are_added_to_their_day(
+    acme: Client, week: None, ana: Member
+) -> None:
     roll_up(first=WEDNESDAY, last=FRIDAY, at=NOON + 2 * DAY)
     before = day(acme, WEDNESDAY)
     roll_up(first=WEDNESDAY, last=FRIDAY, at=NOON + 2 * DAY)
@@ -112,7 +114,9 @@ def test_the_figures_of_a_client_are_those_of_its_rows(acme: Client, week: None,
     }  # fmt: skip
 
 
-def test_the_night_is_due_once_a_local_day_and_spending_it_twice_does_no_harm(acme: Client, week: None, ana: Member) -> None:
+def test_the_night_is_due_once_a_local_day_and_spending_it_twice_does_no_harm(
+    acme: Client, week: None, ana: Member
+) -> None:
     after = datetime(2026, 6, 20, 0, 5, tzinfo=BERLIN)
     assert _is_due(acme, at=after)
     spend_night(at=after)

@@ -13,7 +13,16 @@ from tenants.schemas.owner import owner_atomic, standing_in
 from tests.members import invariants
 from tests.members.world import DAY, NOON, bring_back, buy, credit, expire, hold, line, live, restore, spend, unit
 
-_TABLES = ("pointsaccount", "ledgerentry", "lot", "allocation", "ruletrace", "purchaseline", "returnmatch", "parkedreturn")
+_TABLES = (
+    "pointsaccount",
+    "ledgerentry",
+    "lot",
+    "allocation",
+    "ruletrace",
+    "purchaseline",
+    "returnmatch",
+    "parkedreturn",
+)
 
 PLANTED: dict[str, tuple[str, ...]] = {
     "balance is the sum of the entries": (

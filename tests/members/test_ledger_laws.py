@@ -12,8 +12,8 @@ from django.db.transaction import Atomic
 from members.models import Allocation, LedgerEntry, Lot, Member, PointsAccount
 from tenants.keys import uuid7
 from tenants.models import Client
-from tenants.schemas.owner import owner_atomic, owner_connection, standing_in
-from tests.members.world import NOON, bring_back, buy, credit, line, live, unit
+from tenants.schemas.owner import owner_atomic, standing_in
+from tests.members.world import bring_back, buy, credit, line, live, unit
 from tests.tenants.sql import ask
 
 APPEND_ONLY = ("ledgerentry", "allocation", "ruletrace", "purchase", "returnmatch", "activity", "tierchange")
@@ -45,9 +45,7 @@ def first_lot(account: PointsAccount) -> Lot:
     return Lot.objects.filter(account=account).order_by("entry_id")[0]
 
 
-def enter(
-    account_id: UUID, amount: int, *, kind: str = "earn", key: str = "", corrects: UUID | None = None
-) -> UUID:
+def enter(account_id: UUID, amount: int, *, kind: str = "earn", key: str = "", corrects: UUID | None = None) -> UUID:
     entry_id = uuid7()
     ask(ENTRY, [entry_id, account_id, kind, amount, key or str(entry_id), corrects])
     return entry_id
@@ -78,7 +76,9 @@ class _Refused:
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-@pytest.mark.parametrize("sql", ["UPDATE members_{0} SET {1} = {1}", "DELETE FROM members_{0}", "TRUNCATE members_{0} CASCADE"])
+@pytest.mark.parametrize(
+    "sql", ["UPDATE members_{0} SET {1} = {1}", "DELETE FROM members_{0}", "TRUNCATE members_{0} CASCADE"]
+)
 def test_r01_the_client_s_role_may_not_change_what_is_written(account: PointsAccount, table: str, sql: str) -> None:
     column = "source_id" if table == "ruletrace" else "id"
     with refused("permission denied"):
@@ -86,7 +86,9 @@ def test_r01_the_client_s_role_may_not_change_what_is_written(account: PointsAcc
 
 
 @pytest.mark.parametrize("table", ["ledgerentry", "allocation", "ruletrace", "purchase", "returnmatch"])
-@pytest.mark.parametrize("sql", ["UPDATE members_{0} SET {1} = {1}", "DELETE FROM members_{0}", "TRUNCATE members_{0} CASCADE"])
+@pytest.mark.parametrize(
+    "sql", ["UPDATE members_{0} SET {1} = {1}", "DELETE FROM members_{0}", "TRUNCATE members_{0} CASCADE"]
+)
 def test_r01_not_even_the_owner_changes_what_is_written(
     acme: Client, account: PointsAccount, table: str, sql: str
 ) -> None:
@@ -140,7 +142,13 @@ def test_r01_an_account_does_not_begin_with_points(account: PointsAccount, bob: 
 
 @pytest.mark.parametrize(
     "change",
-    ["remaining = remaining - 1", "expires_at = now()", "available_at = now()", "account_id = new_id()", "entry_id = new_id()"],
+    [
+        "remaining = remaining - 1",
+        "expires_at = now()",
+        "available_at = now()",
+        "account_id = new_id()",
+        "entry_id = new_id()",
+    ],
 )
 def test_a_lot_is_not_changed_by_hand(account: PointsAccount, change: str) -> None:
     with refused("Cannot update|permission denied"):
@@ -247,7 +255,10 @@ def test_r01_a_spend_that_takes_less_than_it_says_is_refused_at_commit(account: 
 
 def test_an_allocation_without_a_movement_is_refused_at_commit(account: PointsAccount) -> None:
     with refused("Balance is not what the lots hold less the debt"):
-        ask(ALLOCATION, [uuid7(), LedgerEntry.objects.filter(account=account, kind="earn")[1].pk, first_lot(account).pk, 1])
+        ask(
+            ALLOCATION,
+            [uuid7(), LedgerEntry.objects.filter(account=account, kind="earn")[1].pk, first_lot(account).pk, 1],
+        )
 
 
 def test_r01_debt_does_not_appear_where_the_unit_allows_none(account: PointsAccount) -> None:
@@ -299,7 +310,17 @@ def test_r01_points_are_whole(account: PointsAccount, amount: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "amount"),
-    [("earn", -1), ("earn", 0), ("restore", -1), ("reverse", 1), ("spend", 1), ("expire", 1), ("adjust", 0), ("move", 0), ("gift", 1)],
+    [
+        ("earn", -1),
+        ("earn", 0),
+        ("restore", -1),
+        ("reverse", 1),
+        ("spend", 1),
+        ("expire", 1),
+        ("adjust", 0),
+        ("move", 0),
+        ("gift", 1),
+    ],
 )
 def test_r01_the_sign_of_an_entry_fits_its_kind(account: PointsAccount, kind: str, amount: int) -> None:
     known = LedgerEntry.objects.filter(account=account)[0].pk

@@ -1,7 +1,6 @@
 """Points are held, spent, given back, corrected, moved and lapse: soonest expiry first, never more than there is."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import OperationalError, transaction
@@ -295,13 +294,17 @@ def test_a_merge_moves_lots_with_their_dates_and_all_ways_to_find_the_member(ana
     live(units=[unit(pending_days=3, expiry={"policy": "rolling", "months": 6})])
     rich(ana, 100)
     rich(bob, 200, 300)
-    dates = tell(Lot.objects.order_by("entry__occurred_at", "-entry__amount"), "remaining", "available_at", "expires_at")
+    dates = tell(
+        Lot.objects.order_by("entry__occurred_at", "-entry__amount"), "remaining", "available_at", "expires_at"
+    )
     merge(ana, bob)
 
     moved = Lot.objects.filter(account__member=ana, remaining__gt=0)
     assert sorted(tell(moved, "remaining", "available_at", "expires_at")) == sorted(dates)
     assert (points(ana), points(bob)) == (600, 0)
-    assert member_ids_for(["ana", "bob", bob.number, str(bob.pk)]) == dict.fromkeys(["ana", "bob", bob.number, str(bob.pk)], ana.pk)
+    assert member_ids_for(["ana", "bob", bob.number, str(bob.pk)]) == dict.fromkeys(
+        ["ana", "bob", bob.number, str(bob.pk)], ana.pk
+    )
     assert Identifier.objects.filter(member=ana).count() == 2
     bob.refresh_from_db()
     assert (bob.status, bob.merged_into) == ("merged", ana)
@@ -454,7 +457,9 @@ def test_members_locked_in_any_order_never_wait_for_each_other_in_a_ring(acme: C
     with crowd(4, acme) as people:
         for _round in range(3):
             ends = people.act(
-                lambda place: release_overdue_holds(at=later) if place % 2 else service.expire_points(at=later, zone=BERLIN)
+                lambda place: (
+                    release_overdue_holds(at=later) if place % 2 else service.expire_points(at=later, zone=BERLIN)
+                )
             )
             assert [end for end in ends if isinstance(end, OperationalError)] == []
     while expire(at=later):
@@ -508,7 +513,9 @@ def test_negative_control_without_the_lock_holds_pin_more_than_there_is(
         adjust(member, 100)
     monkeypatch.setattr(ledger, "lock", lambda _ids: None)
     with crowd(20, acme) as people:
-        holds = [end for member in who for end in people.act(lambda _p, m=member: hold(m, 100)) if isinstance(end, Hold)]
+        holds = [
+            end for member in who for end in people.act(lambda _p, m=member: hold(m, 100)) if isinstance(end, Hold)
+        ]
     with client_connection().cursor() as cursor:
         found = [problem.partition(":")[0] for problem in invariants.problems(cursor)]
     assert len(holds) > len(who)

@@ -86,7 +86,8 @@ class Paper:
     def take_back(self, amount: int, at: datetime, first: Pot | None) -> None:
         if first is None or first.left - first.held < amount:
             order = sorted(
-                self.pots, key=lambda pot: (pot is not first, pot.available <= at, pot.expires, pot.available, pot.place)
+                self.pots,
+                key=lambda pot: (pot is not first, pot.available <= at, pot.expires, pot.available, pot.place),
             )
         else:
             order = [first]
@@ -165,7 +166,9 @@ class Life:
 
     def hold(self, amount: int) -> None:
         parts = self.paper.pick(amount, self.now)
-        held = self._expects(None if parts else NotEnoughPoints, lambda: hold(self.member, amount, at=self.now, lasts=5 * DAY))
+        held = self._expects(
+            None if parts else NotEnoughPoints, lambda: hold(self.member, amount, at=self.now, lasts=5 * DAY)
+        )
         if parts:
             for pot, part in parts:
                 pot.held += part
@@ -273,7 +276,16 @@ def test_r02_negative_control_another_order_or_a_forgotten_debt_is_caught(
 
     if broken == "newest first":
         monkeypatch.setattr(ledger, "_spending_order", lambda lot: (-lot.available_at.timestamp(), lot.entry_id))
-        deeds = [("buy", 100), ("wait", 3), ("buy", 100), ("wait", 6), ("hold", 50), ("capture", 0), ("wait", 11), ("wait", 5)]
+        deeds = [
+            ("buy", 100),
+            ("wait", 3),
+            ("buy", 100),
+            ("wait", 6),
+            ("hold", 50),
+            ("capture", 0),
+            ("wait", 11),
+            ("wait", 5),
+        ]
         deeds += [("expire", 0)]
     else:
         monkeypatch.setattr(ledger, "_UPDATE_DEBTS", "SELECT %s::jsonb")

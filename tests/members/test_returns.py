@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +56,6 @@ from tests.members.world import (
     unit,
     when,
 )
-from django.db import transaction
 
 MINUTE = timedelta(minutes=1)
 COUNT = count()
@@ -204,7 +204,9 @@ def _split_equals_whole(lines: list[LineInput], cuts: list[int]) -> tuple[int, i
     for place, sold_line in enumerate(lines, start=1):
         for part, quantity in enumerate(_shares_of(sold_line.quantity, cuts)):
             back = LineInput(quantity=quantity, amount=0, position=place)
-            bring_back(split, receipt=f"B-{n}-{place}-{part}", sale=f"R-{n} {split.number}", lines=[back], at=NOON + MINUTE)
+            bring_back(
+                split, receipt=f"B-{n}-{place}-{part}", sale=f"R-{n} {split.number}", lines=[back], at=NOON + MINUTE
+            )
             if part % 2:
                 credit()
     credit()
@@ -349,7 +351,9 @@ def test_part_of_a_total_comes_back_only_line_by_line(ana: Member) -> None:
 
 @pytest.mark.parametrize("limit", [1, 500])
 @pytest.mark.parametrize("earlier", [timedelta(0), DAY])
-def test_a_return_recorded_before_its_sale_is_credited_waits_for_it(ana: Member, limit: int, earlier: timedelta) -> None:
+def test_a_return_recorded_before_its_sale_is_credited_waits_for_it(
+    ana: Member, limit: int, earlier: timedelta
+) -> None:
     """Even if its clock says that it came first."""
     live()
     buy(ana, receipt="R-1", lines=[line(1000, sku="tea", quantity=2)])
@@ -438,7 +442,9 @@ def test_a_manager_dismisses_a_parked_return_once_with_a_reason(ana: Member) -> 
     with transaction.atomic():
         dismiss_parked_return(line_id=line_id, reason="Bought elsewhere", by=ana.pk, at=NOON)
 
-    assert tell(ParkedReturn.objects.all(), "state", "reason", "settled_at") == [("dismissed", "Bought elsewhere", NOON)]
+    assert tell(ParkedReturn.objects.all(), "state", "reason", "settled_at") == [
+        ("dismissed", "Bought elsewhere", NOON)
+    ]
     assert points(ana) == 0
     with transaction.atomic(), pytest.raises(Refused):
         dismiss_parked_return(line_id=line_id, reason="Again", by=None, at=NOON)
@@ -580,7 +586,10 @@ def test_the_last_piece_comes_back_once_when_several_bring_it_at_once(acme: Clie
         for round_ in range(10):
             ends = _race_for_the_last_piece(acme, people, round_)
             refused = [end for end in ends if isinstance(end, OverReturn)]
-            assert (len(refused), [type(end) for end in ends if isinstance(end, Exception) and end not in refused]) == (3, [])
+            assert (len(refused), [type(end) for end in ends if isinstance(end, Exception) and end not in refused]) == (
+                3,
+                [],
+            )
     credit()
     assert sum(tell(PointsAccount.objects.all(), "balance")) == 0
 

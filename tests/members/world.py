@@ -164,7 +164,13 @@ def hold(member: Member, amount: int, *, key: str = "", at: datetime = NOON, **g
     """Set points aside."""
     with transaction.atomic():
         return service.hold_points(
-            member_id=member.pk, unit=the_unit(), amount=amount, key=key or secrets.token_hex(8), at=at, zone=BERLIN, **given
+            member_id=member.pk,
+            unit=the_unit(),
+            amount=amount,
+            key=key or secrets.token_hex(8),
+            at=at,
+            zone=BERLIN,
+            **given,
         )
 
 
@@ -191,7 +197,9 @@ def restore(spent: LedgerEntry, *, at: datetime = NOON) -> LedgerEntry:
         return service.restore_spend(entry_id=spent.pk, reason="A mistake", at=at, zone=BERLIN)
 
 
-def adjust(member: Member, amount: int, *, key: str = "", reason: str = "Goodwill", code: str = "points", at: datetime = NOON) -> LedgerEntry:
+def adjust(
+    member: Member, amount: int, *, key: str = "", reason: str = "Goodwill", code: str = "points", at: datetime = NOON
+) -> LedgerEntry:
     """Put a balance right."""
     key = key or secrets.token_hex(8)
     with transaction.atomic():

@@ -8,7 +8,7 @@ from django.db import DatabaseError, connections, transaction
 from loyalty_saas.flows.programs import apply_template, publish, templates
 from members.models import LedgerEntry, Member
 from programs.models import EarningRule, Location, Product, Program, Tier, UnitType
-from programs.queries import NoProgram, program_in_force, products_by_sku, unit_by_code, units
+from programs.queries import NoProgram, products_by_sku, program_in_force, unit_by_code, units
 from programs.rules import ProgramError
 from programs.services import add_location, next_version, put_products
 from rewards.models import Offer, Reward
@@ -51,7 +51,10 @@ def test_without_a_program_none_is_in_force(acme: Client) -> None:
 
 def test_a_published_document_becomes_rules_tiers_rewards_and_offers(acme: Client) -> None:
     tiers = {"basis": "spend", "levels": [level("silver", 500, 400), level("gold", 900)]}
-    version = publish(document=program(PENNY, rule("euro", per_amount(1, 100)), tiers=tiers, rewards=[REWARD], offers=[OFFER]), at=NOON)
+    version = publish(
+        document=program(PENNY, rule("euro", per_amount(1, 100)), tiers=tiers, rewards=[REWARD], offers=[OFFER]),
+        at=NOON,
+    )
 
     assert (version.version, version.status, version.published_at) == (1, "published", NOON)
     assert sorted(tell(EarningRule.objects.all(), "code", "trigger")) == [("euro", "purchase"), ("penny", "line")]
@@ -115,7 +118,9 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_published(acme:
         ({"tiers": {"basis": "spend", "levels": [level("silver", 500, 600)]}}, "tiers.levels[0].keep"),
     ],
 )
-def test_what_the_database_could_not_hold_is_refused_at_the_field(acme: Client, part: dict[str, Any], path: str) -> None:
+def test_what_the_database_could_not_hold_is_refused_at_the_field(
+    acme: Client, part: dict[str, Any], path: str
+) -> None:
     rules = [] if "units" in part else [PENNY]
     assert path in problems(program(*rules, **part))
 

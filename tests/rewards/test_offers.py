@@ -19,7 +19,12 @@ def offer(code: str, *segments: str) -> dict[str, Any]:
     return {"code": code, "name": code.title(), "segments": list(segments), "text": f"For {code}."}
 
 
-OFFERS = [offer("hello", "new"), offer("thanks", "regular", "champion"), offer("come-back", "slipping"), offer("miss-you", "lapsed")]
+OFFERS = [
+    offer("hello", "new"),
+    offer("thanks", "regular", "champion"),
+    offer("come-back", "slipping"),
+    offer("miss-you", "lapsed"),
+]
 
 
 def visits(who: Member, *days_ago: int, amount: int = 1000, sku: str = "tea") -> None:
@@ -107,7 +112,11 @@ def test_each_member_has_one_offer_with_a_reason_that_follows_the_segment(ana: M
     assert (offered(ana), offered(bob)) == (("hello", "new"), ("miss-you", "lapsed"))
     assert OfferAssignment.objects.count() == 2
     figures = OfferAssignment.objects.get(pk=bob.pk).figures
-    assert (figures["purchases"], figures["spend"], figures["last_day"]) == (3, 3000, (NOON - 111 * DAY).date().isoformat())
+    assert (figures["purchases"], figures["spend"], figures["last_day"]) == (
+        3,
+        3000,
+        (NOON - 111 * DAY).date().isoformat(),
+    )
 
 
 def test_an_offer_is_refreshed_by_a_purchase(ana: Member) -> None:
@@ -166,7 +175,11 @@ def test_a_visit_alone_is_no_purchase_to_judge_by(ana: Member) -> None:
 
 
 def test_an_offer_made_for_a_segment_goes_before_one_for_everybody_then_by_priority() -> None:
-    everybody, low, high = Candidate("a", frozenset(), 9), Candidate("b", frozenset({"new"}), 1), Candidate("c", frozenset({"new"}), 2)
+    everybody, low, high = (
+        Candidate("a", frozenset(), 9),
+        Candidate("b", frozenset({"new"}), 1),
+        Candidate("c", frozenset({"new"}), 2),
+    )
 
     assert best_offer(segment="new", offers=[everybody, low, high]) == high
     assert best_offer(segment="lapsed", offers=[everybody, low, high]) == everybody
