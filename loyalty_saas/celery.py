@@ -1,14 +1,15 @@
 """The Celery application: workers credit what the database says is waiting."""
 
 import os
+from functools import partial
 from typing import Any
 
 from celery import Celery
 from celery.signals import worker_init
 from kombu.transport import redis
+from redis import RedisError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "loyalty_saas.settings")
-
 
 class OutlivingChannel(redis.Channel):
     """
@@ -16,7 +17,9 @@ class OutlivingChannel(redis.Channel):
 
     A worker of Celery 5.7 that holds a task when Redis goes away uses the channel after it was closed, and dies of an
     AttributeError; of a lost connection it knows how to recover. What it held comes again after the visibility
-    timeout, and the sweeps find the work before that.
+    timeout, and the sweeps find the work before that. It also hangs, where redis-py 8 has found Redis again by itself
+    and there is no news to wait for, and where an acknowledgement is the first to fail, which Celery only logs unless
+    a pipe broke.
     """
 
     do_restore = False
@@ -25,6 +28,16 @@ class OutlivingChannel(redis.Channel):
         if self.connection is None or self.connection.client is None:
             raise ConnectionError("The connection to Redis is closed.")
         return super()._connparams(*args, **kwargs)
+
+    def _receive_one(self, c: Any) -> Any:
+        c.parse_response = partial(type(c).parse_response, c, block=False)
+        return super()._receive_one(c)
+
+    def basic_ack(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().basic_ack(*args, **kwargs)
+        except (RedisError, OSError) as error:
+            raise BrokenPipeError(str(error)) from error
 
 
 redis.Transport.Channel = OutlivingChannel
