@@ -11,6 +11,7 @@ from redis import RedisError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "loyalty_saas.settings")
 
+
 class OutlivingChannel(redis.Channel):
     """
     A channel that outlives Redis.

@@ -46,7 +46,13 @@ def test_an_untouched_chain_has_no_problems_and_each_client_its_own(bravo: Clien
     _record(None)
 
     assert audit.verify_chain(acme) == audit.verify_chain(bravo) == audit.verify_chain(None) == []
-    assert list(AuditEvent.objects.filter(client=acme).values_list("sequence", flat=True)) == [1, 2, 3, 4, 5]
+    assert list(AuditEvent.objects.filter(client=acme).order_by("sequence").values_list("sequence", flat=True)) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
     assert audit.head(bravo)[0] == 2
 
 
