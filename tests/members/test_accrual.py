@@ -42,6 +42,7 @@ from tests.members.world import (
     bring_back,
     buy,
     credit,
+    crowd,
     do,
     fixed,
     level,
@@ -182,6 +183,20 @@ def test_a_budget_is_given_out_once_over_all_members(ana: Member, bob: Member) -
 
     assert tell(LedgerEntry.objects.order_by("id"), "amount") == [100, 100, 50]
     assert RuleBudget.objects.get(pk="penny").used == 250
+
+
+def test_several_workers_share_a_backlog_and_give_out_no_more_than_the_budget(acme: Client) -> None:
+    live(rule("penny", per_amount(), caps={"budget": 2500}), rule("one", fixed(1)))
+    who = [new_member(f"member {n}") for n in range(20)]
+    for n in range(80):
+        buy(who[n % 20], receipt=f"R-{n}", lines=[line(100)], at=NOON + n * MINUTE)
+    with crowd(4, acme) as people:
+        ends = people.act(lambda _place: credit(limit=7), atomic=False)
+    credit()
+
+    assert [end for end in ends if not isinstance(end, int)] == []
+    assert sum(map(points, who)) == 2500 + 80
+    assert (RuleBudget.objects.get().used, RuleTrace.objects.count(), WorkItem.objects.count()) == (2500, 160, 0)
 
 
 @pytest.mark.parametrize("limit", [1, 500])
