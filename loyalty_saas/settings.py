@@ -321,7 +321,11 @@ LOGGING = {
             "foreign_pre_chain": _shared_processors,
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer() if LOG_FORMAT == "console" else structlog.processors.JSONRenderer(),
+                # Tracebacks without local variables: those hold passwords and people.
+                structlog.processors.format_exc_info,
+                structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+                if LOG_FORMAT == "console"
+                else structlog.processors.JSONRenderer(),
             ],
         }
     },
