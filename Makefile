@@ -15,10 +15,13 @@ mypy $(PACKAGES)
 python manage.py makemigrations --check --dry-run
 python manage.py check
 python manage.py api_schema --check
+python manage.py translations --check
+tailwindcss -i loyalty_saas/styles/app.css -o .state/app.css --minify
+cmp .state/app.css loyalty_saas/static/css/app.css
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint css bench stop clean requirements
+.PHONY: help demo test lint css texts screenshots bench stop clean requirements
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +41,14 @@ lint: ## Check style, types, imports, migrations and settings
 css: ## Build the style sheet from loyalty_saas/styles/app.css
 	@sh -c "$$SETUP" setup base servers dev
 	@$(BIN)/tailwindcss -i loyalty_saas/styles/app.css -o loyalty_saas/static/css/app.css --minify
+
+texts: ## Bring the catalogues of translations up to date with code and templates
+	@sh -c "$$SETUP" setup base servers dev
+	@$(BIN)/python manage.py translations
+
+screenshots: ## Look at every page in every size, and keep the pictures in screenshots/
+	@sh -c "$$SETUP" setup base servers dev
+	@SCREENSHOTS=$(CURDIR)/screenshots $(BIN)/python -m pytest tests/loyalty_saas/test_pages.py $(ARGS)
 
 bench: ## Run the benchmarks (NAME=one), each against a bare baseline in the same run
 	@sh -c "$$SETUP" setup base servers dev

@@ -10,6 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from loyalty_saas import branding
 from tenants.access import Actor
 from tenants.models import Client, Provider
 from tenants.queries import Standing, primary_url
@@ -41,12 +42,19 @@ CLIENT_PLACES = [
     _place("portal:overview", gettext_lazy("Overview"), "layout-dashboard", *_MANAGERS, Actor.PROVIDER),
     _place("portal:members", gettext_lazy("Members"), "users", *_MANAGERS, Actor.CLERK),
     _place("portal:program", gettext_lazy("Program"), "gift", *_MANAGERS, Actor.PROVIDER, Actor.CLERK),
+    _place("portal:rewards", gettext_lazy("Rewards"), "ticket", *_MANAGERS, Actor.PROVIDER, Actor.CLERK),
+    _place("portal:staff", gettext_lazy("Staff and tills"), "user-cog", *_MANAGERS),
     _place("portal:parked", gettext_lazy("Parked returns"), "undo-2", *_MANAGERS),
     _place("portal:imports", gettext_lazy("Import"), "upload", *_MANAGERS),
+    _place("machines:overview", gettext_lazy("Machines"), "plug", *_MANAGERS, Actor.PROVIDER),
+    _place("portal:settings", gettext_lazy("Settings"), "settings", *_MANAGERS),
 ]
 PLATFORM_PLACES = [
     _place("console:overview", gettext_lazy("Overview"), "layout-dashboard", Actor.PLATFORM, Actor.PROVIDER),
-    _place("console:add_client", gettext_lazy("Add a client"), "plus", Actor.PLATFORM, Actor.PROVIDER),
+    _place("console:clients", gettext_lazy("Clients"), "store", Actor.PLATFORM, Actor.PROVIDER),
+    _place("console:team", gettext_lazy("Team"), "users", Actor.PLATFORM, Actor.PROVIDER),
+    _place("console:activity", gettext_lazy("Activity"), "scroll-text", Actor.PLATFORM, Actor.PROVIDER),
+    _place("console:settings", gettext_lazy("Settings"), "settings", Actor.PLATFORM, Actor.PROVIDER),
 ]
 
 
@@ -82,6 +90,31 @@ class Face:
         """What these pages are."""
         return _("Loyalty program") if self.client else _("Loyalty operations")
 
+    @cached_property
+    def brand(self) -> branding.Look:
+        """The colours, the typeface and the logo of these pages."""
+        return branding.look_of(client=self.client, provider=None if self.client else self._only_provider)
+
+    @cached_property
+    def search_url(self) -> str:
+        """Where the search of these pages is, or nothing where the visitor has none."""
+        route, actors = (
+            ("portal:search", _MANAGERS) if self.client else ("console:search", {Actor.PLATFORM, Actor.PROVIDER})
+        )
+        return reverse(route) if self._standing.actors & actors else ""
+
+    @property
+    def search_words(self) -> str:
+        """What the search looks for."""
+        return _("Search members, receipts, pages") if self.client else _("Search clients, people, pages")
+
+    @property
+    def search_hint(self) -> str:
+        """What can be typed there."""
+        if self.client:
+            return _("A name, phone, e-mail, card or receipt number.")
+        return _("A client's name or address, somebody's e-mail, or a page.")
+
     @property
     def role(self) -> str:
         """The widest role of the visitor here, in words."""
@@ -94,13 +127,17 @@ class Face:
         }
         return next((said for actor, said in words.items() if actor in self._standing.actors), "")
 
-    @cached_property
+    @property
     def _provider(self) -> str:
+        return self._only_provider.name if self._only_provider else _("Loyalty")
+
+    @cached_property
+    def _only_provider(self) -> Provider | None:
         user = getattr(self._request, "user", None)
         if user is None or not user.is_authenticated or Actor.PLATFORM in self._standing.actors:
-            return _("Loyalty")
-        names = list(Provider.objects.filter(grants__user=user).values_list("name", flat=True).distinct()[:2])
-        return names[0] if len(names) == 1 else _("Loyalty")
+            return None
+        found = list(Provider.objects.filter(grants__user=user).distinct()[:2])
+        return found[0] if len(found) == 1 else None
 
     @property
     def _standing(self) -> Standing:

@@ -3,6 +3,7 @@
 from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
 
+from loyalty_saas.bearers import CardStanding, TillStanding
 from tenants.models import Client, User
 from tenants.queries import Standing
 
@@ -21,6 +22,20 @@ class ClientRequest(FaceRequest):
 
     client: Client
     user: User
+
+
+class TillRequest(FaceRequest):
+    """A request by an enrolled till; `till.session` is None while it is locked."""
+
+    client: Client
+    till: TillStanding
+
+
+class CardRequest(FaceRequest):
+    """A request from a phone on which a member's card is open."""
+
+    client: Client
+    card: CardStanding
 
 
 class PlatformRequest(FaceRequest):

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 from django_structlog.middlewares import RequestMiddleware
 
-from loyalty_saas import sessions
+from loyalty_saas import bearers, sessions
 from loyalty_saas.access_table import LIBRARY_ACCESS
 from loyalty_saas.logs import bare_path
 from tenants.access import Access, Actor, Undeclared, access_of
@@ -40,7 +40,11 @@ class RequestLog(RequestMiddleware):
 
 
 class AccessMiddleware:
-    """Sets ``request.standing`` and ``request.second_factor``, both looked up when asked for, and judges each route."""
+    """
+    Sets ``request.standing`` and ``request.second_factor``, both looked up when asked for, and judges each route.
+
+    Routes for tills and cards find ``request.till`` or ``request.card``.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -48,6 +52,7 @@ class AccessMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.standing = SimpleLazyObject(lambda: _standing(request))  # type: ignore[attr-defined]
         request.second_factor = SimpleLazyObject(lambda: _second_factor(request))  # type: ignore[attr-defined]
+        request.till = request.card = None  # type: ignore[attr-defined]
         if request.path not in HEALTH and settings.SESSION_COOKIE_NAME in request.COOKIES:
             _end_or_keep(request)
         # Days and hours on the pages are those of the shop.
@@ -62,6 +67,10 @@ class AccessMiddleware:
         access = _declared(view, name)
         if Actor.ANYONE in access.actors or _is_for_machines(view, access):
             return None
+        if bearers.BEARERS & access.actors and bearers.admit(request, access=access, at=timezone.now()):
+            return None
+        if access.actors and access.actors <= bearers.BEARERS:
+            return bearers.send_away(request, access=access)
         if not request.user.is_authenticated:
             return _to_sign_in(request)
         actors = request.standing.actors  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from loyalty_saas.templatetags.loyalty import day, money, number
 from members.models import LedgerEntry, RuleTrace
-from programs.queries import ProgramInForce
+from programs.queries import ProgramInForce, products_by_sku
 from programs.rules import Outcome
 from rewards.models import OfferAssignment
 
@@ -54,12 +54,24 @@ class Why:
         )
 
     def points(self, amount: int) -> str:
-        """An amount with its unit: 120 Points."""
-        return _("%(amount)s %(unit)s") % {"amount": number(amount, self.decimals), "unit": self.unit}
+        """An amount with its unit: 120 points."""
+        return amount_of(amount, decimals=self.decimals, unit=self.unit)
+
+
+def amount_of(steps: int, *, decimals: int, unit: str) -> str:
+    """Smallest steps of a unit with its name: 1 point, 12 stamps, 8.00 Trip dollars."""
+    values = {"n": number(steps, decimals), "unit": unit}
+    if decimals:
+        return _("%(n)s %(unit)s") % values
+    if unit.casefold() in {"points", _("Points").casefold()}:
+        return ngettext("%(n)s point", "%(n)s points", steps) % values
+    if unit.casefold() in {"stamps", _("Stamps").casefold()}:
+        return ngettext("%(n)s stamp", "%(n)s stamps", steps) % values
+    return _("%(n)s %(unit)s") % values
 
 
 def why_points(why: Why) -> str:
-    """Why a rule gave what it did, in a sentence: “Double coffee” gave 12 Stamps."""
+    """Why a rule gave what it did, in a sentence: “Double coffee” gave 12 stamps."""
     words: dict[str, Callable[[Why], str]] = {
         "fired": _fired,
         "capped": _capped,
@@ -170,9 +182,9 @@ _CONDITIONS: _Words = {
 
 
 def what_happened(entry: LedgerEntry) -> str:
-    """An entry of the ledger in a sentence: 120 Points for purchase R-17."""
+    """An entry of the ledger in a sentence: 120 points for purchase R-17."""
     unit = entry.account.unit
-    points = _("%(amount)s %(unit)s") % {"amount": number(abs(entry.amount), unit.decimals), "unit": unit.name}
+    points = amount_of(abs(entry.amount), decimals=unit.decimals, unit=unit.name)
     if entry.kind == LedgerEntry.Kind.EARN:
         return _("%(points)s for %(source)s.") % {"points": points, "source": _source(entry)}
     if entry.kind == LedgerEntry.Kind.REVERSE:
@@ -226,9 +238,15 @@ def why_offer(assignment: OfferAssignment, *, currency: str) -> str:
         "spend": money(int(figures.get("spend") or 0), currency),
         "first": day(_day(figures.get("first_day"))),
         "last": day(_day(figures.get("last_day"))),
-        "favourite": figures.get("favourite") or "",
+        "favourite": _article(str(figures.get("favourite") or "")) if assignment.reason == "favourite" else "",
     }
     return _OFFERS.get(assignment.reason, lambda: _("It is for all members."))() % values
+
+
+def _article(sku: str) -> str:
+    """What the catalogue calls it."""
+    product = products_by_sku([sku]).get(sku) if sku else None
+    return product.name or sku if product else sku
 
 
 def _day(text: Any) -> date | None:

@@ -46,6 +46,8 @@ class Member(ClientRow, Row):
     status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
     merged_into = models.ForeignKey("self", models.PROTECT, null=True, related_name="merged_members")
     joined_at = models.DateTimeField(default=timezone.now)
+    # What the card's QR shows: 80 random bits, made when the card is first opened.
+    card_code = models.CharField(max_length=16, null=True, unique=True)  # noqa: DJ001 (many members have none)
 
     class Meta:
         constraints = [
@@ -107,6 +109,42 @@ class Consent(ClientRow, Row):
 
     def __str__(self) -> str:
         return f"{self.purpose}: {self.granted}"
+
+
+class CardLink(ClientRow, Row):
+    """A one-time link that opens a member's card on a phone, kept as a hash."""
+
+    class Way(models.TextChoices):
+        MAIL = "mail", _("By e-mail")
+        TILL = "till", _("QR at the till")
+        STAFF = "staff", _("Given by staff")
+
+    member = models.ForeignKey(Member, models.CASCADE, related_name="card_links")
+    token_hash = models.CharField(max_length=64, unique=True)
+    way = models.CharField(max_length=5, choices=Way)
+    made_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["expires_at"], name="cardlink_age")]
+
+    def __str__(self) -> str:
+        return f"{self.way} {self.made_at:%Y-%m-%d}"
+
+
+class CardSession(ClientRow, Row):
+    """A phone on which a member's card is open, known by the hash of a 256-bit token in its cookie."""
+
+    member = models.ForeignKey(Member, models.CASCADE, related_name="card_sessions")
+    token_hash = models.CharField(max_length=64, unique=True)
+    label = models.CharField(max_length=100, blank=True)
+    began_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.label or str(self.pk)
 
 
 # ── what happened ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -294,6 +332,31 @@ class IdempotencyRecord(ClientRow, models.Model):
 
     def __str__(self) -> str:
         return str(self.key)
+
+
+class ApiRequest(ClientRow, models.Model):
+    """One call of a machine, as the shop's developers see it; what names a person is masked before it is kept."""
+
+    id = models.UUIDField(primary_key=True)
+    at = models.DateTimeField()
+    key_prefix = models.CharField(max_length=16, blank=True)
+    method = models.CharField(max_length=7)
+    path = models.CharField(max_length=300)
+    query = models.CharField(max_length=300, blank=True)
+    status = models.PositiveSmallIntegerField()
+    milliseconds = models.PositiveIntegerField()
+    body = models.TextField(blank=True)
+    answer = models.TextField(blank=True)
+    problem = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-at"], name="apirequest_newest"),
+            models.Index(fields=["-at"], condition=Q(status__gte=400), name="apirequest_refused"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.status}"
 
 
 class ImportJob(ClientRow, Row):

@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Prefetch, Q, QuerySet, Sum
 
 from members.models import (
     Activity,
+    Consent,
+    Hold,
     Identifier,
     Insight,
     LedgerEntry,
@@ -22,6 +24,7 @@ from members.models import (
     Purchase,
     PurchaseLine,
     RuleTrace,
+    TierChange,
     TierStatus,
     WorkItem,
 )
@@ -41,15 +44,23 @@ def member_ids_for(values: Sequence[str]) -> dict[str, UUID]:
         return dict(cursor.fetchall())
 
 
-def find_members(text: str, *, limit: int = 20) -> QuerySet[Member]:
-    """Members for one search field: any identifier or number exactly, else names that contain the text."""
+def find_members(text: str, *, also: Sequence[str] = (), limit: int = 20) -> QuerySet[Member]:
+    """
+    Members for one search field: whom an identifier or number leads to, else those whose name contains the text.
+
+    `also` are further spellings, such as a phone number with the code of the country.
+    """
+    found = _by_text(text, also=also).filter(status=Member.Status.ACTIVE)
+    return found.select_related("identity", "insight").order_by("pk")[:limit]
+
+
+def _by_text(text: str, *, also: Sequence[str] = ()) -> QuerySet[Member]:
     bare = text.strip()
-    digits = "+" + "".join(c for c in bare if c.isdigit())
-    matching = Identifier.objects.filter(
-        member=OuterRef("pk"), value__in={bare, bare.lower(), bare.upper(), bare.replace(" ", "").upper(), digits}
-    )
-    found = Member.objects.filter(Q(Exists(matching)) | Q(number=bare.upper()) | Q(identity__name__icontains=bare))
-    return found.filter(status=Member.Status.ACTIVE).select_related("identity", "insight").order_by("pk")[:limit]
+    exact = [bare, bare.lower(), bare.upper(), bare.replace(" ", "").upper(), *also]
+    if any(c.isdigit() for c in bare):
+        exact.append("+" + "".join(c for c in bare if c.isdigit()))
+    found = set(member_ids_for(list(dict.fromkeys(exact))).values())
+    return Member.objects.filter(pk__in=found) if found else Member.objects.filter(identity__name__icontains=bare)
 
 
 def member_by_id(member_id: UUID) -> Member | None:
@@ -60,6 +71,107 @@ def member_by_id(member_id: UUID) -> Member | None:
         .filter(pk=member_id)
         .first()
     )
+
+
+# ── lists ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whom a list is to show; what is empty does not matter. Of `has`, ``no-`` before a kind means without one."""
+
+    text: str = ""
+    also: tuple[str, ...] = ()
+    segment: str = ""
+    tier: str | None = None
+    has: str = ""
+    joined_from: datetime | None = None
+    joined_before: datetime | None = None
+
+
+NO_SEGMENT = "none"
+"""Members who have not bought anything."""
+MARKETING = "marketing"
+"""The consent to news by all channels; those to one channel begin with it."""
+
+
+def listed(asked: Asked, *, unit_id: UUID | None = None) -> QuerySet[Member]:
+    """Active members whom a list asks for; ``account__balance`` is what they have of the unit."""
+    found = _by_text(asked.text, also=asked.also) if asked.text else Member.objects.all()
+    account = FilteredRelation("accounts", condition=Q(accounts__unit=unit_id))
+    found = found.filter(status=Member.Status.ACTIVE).alias(account=account)
+    if asked.segment == NO_SEGMENT:
+        found = found.filter(~Exists(Insight.objects.filter(pk=OuterRef("pk")).exclude(segment="")))
+    elif asked.segment:
+        found = found.filter(insight__segment=asked.segment)
+    if asked.tier is not None:
+        found = found.filter(tier_status__tier=asked.tier) if asked.tier else found.filter(_without_tier())
+    if asked.joined_from:
+        found = found.filter(joined_at__gte=asked.joined_from)
+    if asked.joined_before:
+        found = found.filter(joined_at__lt=asked.joined_before)
+    return found.filter(_reached_by(asked.has)) if asked.has else found
+
+
+def _without_tier() -> Q:
+    return Q(~Exists(TierStatus.objects.filter(pk=OuterRef("pk")).exclude(tier="")))
+
+
+def _reached_by(has: str) -> Q:
+    found = Exists(Identifier.objects.filter(member=OuterRef("pk"), kind=has.removeprefix("no-")))
+    return ~Q(found) if has.startswith("no-") else Q(found)
+
+
+@dataclass(frozen=True)
+class MemberLine:
+    """One member as a list shows it: what they have by unit, and what they allowed last."""
+
+    member: Member
+    balances: dict[UUID, int]
+    consents: dict[str, tuple[bool, datetime]]
+
+    @property
+    def agrees_to_news(self) -> bool:
+        """Whether news may be sent by any channel: what was said last counts, for all channels or for one."""
+        said = {purpose: one for purpose, one in self.consents.items() if purpose.startswith(MARKETING)}
+        withdrawn = next((at for granted, at in [said[MARKETING]] if not granted), None) if MARKETING in said else None
+        return any(granted and (withdrawn is None or at > withdrawn) for granted, at in said.values())
+
+    def identifier(self, kind: str) -> str:
+        """One of their identifiers of that kind, or nothing."""
+        return next((one.value for one in self.member.identifiers.all() if one.kind == kind), "")
+
+
+def member_lines(member_ids: Sequence[UUID], *, with_consents: bool = False) -> list[MemberLine]:
+    """These members in that order, with all that a list shows of them, in the same few queries for any number."""
+    members = (
+        Member.objects.select_related("identity", "insight", "tier_status")
+        .prefetch_related(Prefetch("identifiers", Identifier.objects.order_by("pk")))
+        .in_bulk(list(member_ids))
+    )
+    held: dict[UUID, dict[UUID, int]] = {member_id: {} for member_id in member_ids}
+    accounts = PointsAccount.objects.filter(member__in=held).values_list("member_id", "unit_id", "balance")
+    for member_id, unit_id, balance in accounts:
+        held[member_id][unit_id] = balance
+    allowed = _allowed(member_ids) if with_consents else {}
+    return [MemberLine(members[one], held[one], allowed.get(one, {})) for one in member_ids if one in members]
+
+
+def _allowed(member_ids: Sequence[UUID]) -> dict[UUID, dict[str, tuple[bool, datetime]]]:
+    newest = Consent.objects.filter(member__in=list(member_ids)).order_by("member", "purpose", "-at", "-pk")
+    allowed: dict[UUID, dict[str, tuple[bool, datetime]]] = {}
+    rows = newest.distinct("member", "purpose").values_list("member_id", "purpose", "granted", "at")
+    for member_id, purpose, granted, at in rows:
+        allowed.setdefault(member_id, {})[purpose] = (granted, at)
+    return allowed
+
+
+def tiers_held() -> dict[str, int]:
+    """How many active members hold each tier, by code; none is an empty code."""
+    rows = TierStatus.objects.filter(member__status=Member.Status.ACTIVE)
+    held = dict(rows.exclude(tier="").values_list("tier").annotate(n=Count("pk")))
+    members = Member.objects.filter(status=Member.Status.ACTIVE).count()
+    return {**held, "": members - sum(held.values())}
 
 
 # ── what they have ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,12 +191,12 @@ class Balance:
     next_expiry_amount: int
 
 
-def balances(*, member_id: UUID, at: datetime) -> list[Balance]:
-    """The member's balance in every unit, also those not collected yet."""
+def balances(*, member_id: UUID, at: datetime, of: Sequence[Unit] | None = None) -> list[Balance]:
+    """The member's balance in every unit, also those not collected yet; `of` are the units if they are at hand."""
     with connections[CLIENT].cursor() as cursor:
         cursor.execute(_BALANCES, {"member": member_id, "at": at})
         rows = {row[0]: row[1:] for row in cursor.fetchall()}
-    return [Balance(unit, *rows.get(unit.id, (0, 0, 0, 0, 0, None, 0))) for unit in units()]
+    return [Balance(unit, *rows.get(unit.id, (0, 0, 0, 0, 0, None, 0))) for unit in (units() if of is None else of)]
 
 
 @dataclass(frozen=True)
@@ -144,7 +256,8 @@ def traces_of(source_ids: Sequence[UUID]) -> dict[UUID, list[RuleTrace]]:
 
 def purchases() -> QuerySet[Purchase]:
     """Purchases of the client, newest first, with their lines and member."""
-    return Purchase.objects.select_related("member", "location", "sale").prefetch_related("lines").order_by("-id")
+    found = Purchase.objects.select_related("member__identity", "location", "sale")
+    return found.prefetch_related("lines").order_by("-id")
 
 
 def purchase_by_id(purchase_id: UUID) -> Purchase | None:
@@ -155,6 +268,66 @@ def purchase_by_id(purchase_id: UUID) -> Purchase | None:
 def activities() -> QuerySet[Activity]:
     """Activities of the client, newest first."""
     return Activity.objects.select_related("member", "location").order_by("-id")
+
+
+def family_of(member_id: UUID) -> list[UUID]:
+    """The member and those merged into it: what they bought and held before keeps its rows."""
+    return [member_id, *Member.objects.filter(merged_into=member_id).values_list("pk", flat=True)]
+
+
+def purchases_of(member_ids: Sequence[UUID]) -> QuerySet[Purchase]:
+    """What these members bought and brought back, newest first."""
+    bought = Purchase.objects.filter(member__in=list(member_ids))
+    return bought.select_related("location").prefetch_related("lines").order_by("-occurred_at", "-id")
+
+
+def points_of_purchases(purchase_ids: Sequence[UUID]) -> dict[UUID, list[tuple[UUID, int]]]:
+    """What each purchase moved, by unit, in the unit's smallest step."""
+    moved: dict[UUID, list[tuple[UUID, int]]] = {}
+    rows = LedgerEntry.objects.filter(purchase__in=list(purchase_ids)).values_list("purchase_id", "account__unit_id")
+    for purchase_id, unit_id, total in rows.annotate(total=Sum("amount")).order_by("account__unit__code"):
+        moved.setdefault(purchase_id, []).append((unit_id, total))
+    return moved
+
+
+def entries_of_purchase(purchase_id: UUID) -> QuerySet[LedgerEntry]:
+    """What a purchase moved, oldest first."""
+    moved = LedgerEntry.objects.filter(purchase=purchase_id).select_related("account__unit", "purchase", "activity")
+    return moved.order_by("pk")
+
+
+def returns_of(purchase_id: UUID) -> QuerySet[Purchase]:
+    """What brought something of a sale back, oldest first: by naming it, or by its lines being matched to it."""
+    matched = Purchase.objects.filter(lines__matches__sale_line__purchase=purchase_id).values("pk")
+    return Purchase.objects.filter(Q(sale=purchase_id) | Q(pk__in=matched)).distinct().order_by("occurred_at", "pk")
+
+
+def purchases_by_document(document: str, *, limit: int = 5) -> QuerySet[Purchase]:
+    """Receipts of that number, newest first: from several locations there can be several."""
+    found = Purchase.objects.filter(document=document)
+    return found.select_related("member__identity", "location").order_by("-occurred_at", "-pk")[:limit]
+
+
+def lots_of(member_id: UUID) -> QuerySet[Lot]:
+    """The lots of a member that still hold points, soonest expiry first."""
+    lots = Lot.objects.filter(account__member=member_id, remaining__gt=0)
+    rows = lots.select_related("account__unit", "entry__purchase", "entry__activity", "entry__account__unit")
+    return rows.order_by(F("expires_at").asc(nulls_last=True), "available_at", "pk")
+
+
+def tier_changes_of(member_ids: Sequence[UUID]) -> QuerySet[TierChange]:
+    """Moves between tiers, newest first."""
+    return TierChange.objects.filter(member__in=list(member_ids)).order_by("-at", "-pk")
+
+
+def consents_of(member_ids: Sequence[UUID]) -> QuerySet[Consent]:
+    """All that was allowed or withdrawn, newest first."""
+    return Consent.objects.filter(member__in=list(member_ids)).order_by("-at", "-pk")
+
+
+def has_open_hold(member_id: UUID) -> bool:
+    """Whether points of a member are set aside for a reward."""
+    return Hold.objects.filter(account__member=member_id, state=Hold.State.HELD).exists()
 
 
 def is_waiting(source_id: UUID) -> bool:
@@ -252,6 +425,25 @@ def open_lots(*, account_id: UUID) -> QuerySet[Lot]:
     return Lot.objects.filter(account_id=account_id, remaining__gt=0).order_by(F("expires_at").asc(nulls_last=True))
 
 
+def best_balances(*, unit_id: UUID, top: int) -> list[PointsAccount]:
+    """The accounts of one unit that hold most."""
+    rows = PointsAccount.objects.filter(unit=unit_id, balance__gt=0).select_related("member__identity")
+    return list(rows.order_by("-balance", "pk")[:top])
+
+
+def visits_by_hour(*, since: datetime, zone: str) -> list[tuple[int, int, int]]:
+    """Sales since then by ISO weekday and hour of the shop: (weekday, hour, how many)."""
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_VISITS, {"since": since, "zone": zone})
+        return [(weekday, hour, n) for weekday, hour, n in cursor.fetchall()]
+
+
+def newest_sale() -> datetime | None:
+    """When the newest sale that we know of was received."""
+    newest = Purchase.objects.filter(kind=Purchase.Kind.SALE).order_by("-pk").values_list("received_at", flat=True)
+    return newest.first()
+
+
 _FIND = """
     WITH wanted AS (SELECT DISTINCT v FROM unnest(%(values)s::text[]) AS r(v)),
     found AS (
@@ -284,7 +476,8 @@ _DAYS = """
     ), bought AS (
         SELECT p.day, count(DISTINCT p.member_id) AS active_members, count(*) FILTER (WHERE p.kind = 'sale') AS sales,
                count(*) FILTER (WHERE p.kind <> 'sale') AS returns, sum(p.amount) AS revenue,
-               sum(p.amount) FILTER (WHERE i.first_day < p.day) AS repeat_revenue
+               sum(p.amount) FILTER (WHERE i.first_day < p.day) AS repeat_revenue,
+               count(*) FILTER (WHERE p.kind = 'sale' AND i.first_day < p.day) AS repeat_sales
         FROM (SELECT member_id, day, kind, amount FROM members_purchase WHERE day BETWEEN %(first)s AND %(last)s
               UNION ALL
               SELECT member_id, day, 'sale', amount FROM members_activity
@@ -301,10 +494,16 @@ _DAYS = """
     SELECT d.day, COALESCE((SELECT sum(n) FROM joined j WHERE j.day <= d.day), 0)::integer AS members,
            COALESCE((SELECT n FROM joined j WHERE j.day = d.day), 0)::integer AS new_members,
            COALESCE(b.active_members, 0) AS active_members, COALESCE(b.sales, 0) AS sales,
+           COALESCE(b.repeat_sales, 0) AS repeat_sales,
            COALESCE(b.returns, 0) AS returns, COALESCE(b.revenue, 0)::bigint AS revenue,
            COALESCE(b.repeat_revenue, 0)::bigint AS repeat_revenue, COALESCE(m.earned, 0)::bigint AS earned,
            COALESCE(m.reversed, 0)::bigint AS reversed, COALESCE(m.spent, 0)::bigint AS spent,
            (COALESCE((SELECT sum(balance) FROM members_pointsaccount), 0)
             - COALESCE((SELECT sum(total) FROM moved e WHERE e.day > d.day), 0))::bigint AS outstanding
     FROM days d LEFT JOIN bought b ON b.day = d.day LEFT JOIN moved m ON m.day = d.day ORDER BY d.day
+"""
+_VISITS = """
+    SELECT extract(isodow FROM occurred_at AT TIME ZONE %(zone)s)::integer,
+           extract(hour FROM occurred_at AT TIME ZONE %(zone)s)::integer, count(*)
+    FROM members_purchase WHERE kind = 'sale' AND occurred_at >= %(since)s GROUP BY 1, 2
 """

@@ -20,6 +20,11 @@ def gap_days(*, purchases: int, first_day: date, last_day: date, usual: int) -> 
     return max((last_day - first_day).days // (purchases - 1), _SHORTEST_GAP_DAYS)
 
 
+def whole_days_between(first: date, last: date, *, parts: int) -> int:
+    """The usual number of days between `parts` + 1 things from `first` to `last`."""
+    return round((last - first).days / parts)
+
+
 def segment_of(*, purchases: int, days_since: int, gap: int, frequency: int, value: int) -> str:
     """
     The segment of somebody who buys every `gap` days and last did `days_since` days ago.

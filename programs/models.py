@@ -76,12 +76,15 @@ class Program(ClientRow, Row):
     status = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
     document = models.JSONField()
     created_at = models.DateTimeField(default=timezone.now)
+    edited_at = models.DateTimeField(null=True)
+    edited_by = models.UUIDField(null=True)
     published_at = models.DateTimeField(null=True)
     published_by = models.UUIDField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["status"], condition=Q(status="published"), name="program_one_published"),
+            models.UniqueConstraint(fields=["status"], condition=Q(status="draft"), name="program_one_draft"),
             models.CheckConstraint(
                 condition=Q(status="draft", published_at=None) | ~Q(status="draft") & Q(published_at__isnull=False),
                 name="program_published_at_fits_status",
@@ -154,9 +157,83 @@ class Location(ClientRow, Row):
 
     code = models.CharField(max_length=50, unique=True)
     name = models.CharField(max_length=100)
+    closed_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return self.name
+
+
+class Clerk(ClientRow, Row):
+    """Somebody who works at the till; a clerk needs no e-mail, and a user may also be a clerk."""
+
+    class Role(models.TextChoices):
+        CLERK = "clerk", _("Clerk")
+        MANAGER = "manager", _("Manager")
+
+    name = models.CharField(max_length=60)
+    role = models.CharField(max_length=10, choices=Role, default=Role.CLERK)
+    # Without one, the clerk works at all locations.
+    location = models.ForeignKey(Location, models.PROTECT, null=True, related_name="clerks")
+    user_id = models.UUIDField(null=True, unique=True)
+    language = models.CharField(max_length=10, blank=True)
+    pin_hash = models.CharField(max_length=200, blank=True)
+    pin_set_at = models.DateTimeField(null=True)
+    added_at = models.DateTimeField(default=timezone.now)
+    left_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Device(ClientRow, Row):
+    """A tablet or computer enrolled as a till of one location, known by the hash of a 256-bit token in its cookie."""
+
+    name = models.CharField(max_length=60)
+    location = models.ForeignKey(Location, models.PROTECT, related_name="devices")
+    token_hash = models.CharField(max_length=64, unique=True)
+    enrolled_at = models.DateTimeField()
+    enrolled_by = models.UUIDField(null=True)
+    seen_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DeviceCode(ClientRow, Row):
+    """A one-time code with which a device becomes a till, within a few minutes."""
+
+    code_hash = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=60)
+    location = models.ForeignKey(Location, models.CASCADE, related_name="device_codes")
+    made_by = models.UUIDField(null=True)
+    made_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    device = models.ForeignKey(Device, models.SET_NULL, null=True, related_name="codes")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TillSession(ClientRow, Row):
+    """One clerk at one device, from the PIN until the till locks or another clerk takes over."""
+
+    device = models.ForeignKey(Device, models.CASCADE, related_name="sessions")
+    clerk = models.ForeignKey(Clerk, models.CASCADE, related_name="sessions")
+    began_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["device"], condition=Q(ended_at=None), name="tillsession_one_open_per_device"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.clerk_id} at {self.device_id}"
 
 
 class Product(ClientRow, Row):

@@ -5,6 +5,8 @@ from functools import lru_cache
 from typing import cast
 from uuid import UUID
 
+from django.db.models import Q, QuerySet
+
 from programs.models import EarningRule, Location, Product, Program, UnitType
 from programs.rules import CompiledRules, ProgramSpec, compile_rules, parse_program
 from programs.rules.specs import ExpiryPolicy
@@ -49,6 +51,16 @@ def program_in_force() -> ProgramInForce:
     if program_id is None:
         raise NoProgram("No program is published.")
     return _compiled(current_schema() or "", program_id)
+
+
+def draft() -> Program | None:
+    """The version that can still change, if somebody has begun one."""
+    return Program.objects.filter(status=Program.Status.DRAFT).first()
+
+
+def versions() -> QuerySet[Program]:
+    """All versions that were ever published, newest first."""
+    return Program.objects.exclude(status=Program.Status.DRAFT).order_by("-version")
 
 
 @lru_cache(maxsize=2000)
@@ -101,3 +113,10 @@ def location_by_code(code: str) -> Location | None:
 def products_by_sku(skus: list[str]) -> dict[str, Product]:
     """The catalogue's products among `skus`."""
     return {product.sku: product for product in Product.objects.filter(sku__in=skus)}
+
+
+def products_like(text: str, *, limit: int) -> list[Product]:
+    """Products by article number or a part of their name, those of exactly that number first."""
+    exact = list(Product.objects.filter(sku=text))
+    named = Product.objects.filter(Q(name__icontains=text) | Q(sku__istartswith=text)).order_by("name", "sku")
+    return [*exact, *(one for one in named[:limit] if one not in exact)][:limit]

@@ -19,6 +19,10 @@ class Actor(StrEnum):
     MANAGER = "manager"
     CLERK = "clerk"
     MACHINE = "machine"
+    # Not users: an enrolled till, a clerk who unlocked it with a PIN, a member whose card is open on a phone.
+    DEVICE = "device"
+    TILL = "till"
+    MEMBER = "member"
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,7 @@ class Onboarding(Row):
     """One client on its way in: what was asked, how far it is, what came of it."""
 
     class State(models.TextChoices):
+        DRAFT = "draft", _("Being filled in")
         WAITING = "waiting", _("Waiting")
         RUNNING = "running", _("Running")
         DONE = "done", _("Done")
@@ -373,6 +374,64 @@ class AuditEvent(models.Model):
         return hashlib.sha256(f"{previous_hash}\n{content}".encode()).hexdigest()
 
 
+class Brand(Row):
+    """How the pages of one provider or one client look: tokens from short lists, never a style sheet of their own."""
+
+    class Typeface(models.TextChoices):
+        INTER = "inter", _("Inter")
+        SYSTEM = "system", _("The device's own")
+        SERIF = "serif", _("Serif")
+
+    class Corners(models.TextChoices):
+        SOFT = "soft", _("Soft")
+        ROUND = "round", _("Round")
+        SQUARE = "square", _("Square")
+
+    provider = models.OneToOneField(Provider, models.CASCADE, null=True, related_name="brand")
+    client = models.OneToOneField(Client, models.CASCADE, null=True, related_name="brand")
+    accent = models.CharField(max_length=7, blank=True)
+    typeface = models.CharField(max_length=10, choices=Typeface, default=Typeface.INTER)
+    corners = models.CharField(max_length=10, choices=Corners, default=Corners.SOFT)
+    # Always a PNG of our own making: uploads are decoded and drawn anew.
+    logo = models.BinaryField(null=True)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(provider=None, client__isnull=False) | Q(provider__isnull=False, client=None),
+                name="brand_of_one_provider_or_one_client",
+            ),
+            models.CheckConstraint(
+                condition=Q(accent="") | Q(accent__regex=r"^#[0-9a-f]{6}$"), name="brand_accent_is_a_colour"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.accent or "default"
+
+
+class Lockout(Row):
+    """Tries counted against a limit: the PIN of a clerk, of a device, of a day at a shop; a code; a link by mail."""
+
+    client = models.ForeignKey(Client, models.CASCADE, null=True, related_name="lockouts")
+    subject = models.CharField(max_length=120)
+    tries = models.PositiveIntegerField(default=0)
+    level = models.PositiveSmallIntegerField(default=0)
+    since = models.DateTimeField()
+    locked_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client", "subject"], nulls_distinct=False, name="lockout_counts_a_subject_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.tries}"
+
+
 class WaitingClient(models.Model):
     """A hint that a client has purchases to credit; written by `note_work()` under the client's own role."""
 
@@ -392,6 +451,8 @@ class KpiDay(Row):
     new_members = models.PositiveIntegerField(default=0)
     active_members = models.PositiveIntegerField(default=0)
     sales = models.PositiveIntegerField(default=0)
+    # Of the sales, those to members who had bought on an earlier day.
+    repeat_sales = models.PositiveIntegerField(default=0)
     returns = models.PositiveIntegerField(default=0)
     revenue = models.BigIntegerField(default=0)
     repeat_revenue = models.BigIntegerField(default=0)
@@ -399,6 +460,10 @@ class KpiDay(Row):
     reversed = models.BigIntegerField(default=0)
     spent = models.BigIntegerField(default=0)
     outstanding = models.BigIntegerField(default=0)
+    # What members hold, valued as money in minor units of the client's currency.
+    liability = models.BigIntegerField(default=0)
+    redemptions = models.PositiveIntegerField(default=0)
+    last_sale_at = models.DateTimeField(null=True)
     waiting = models.PositiveIntegerField(default=0)
     parked = models.PositiveIntegerField(default=0)
     counted_at = models.DateTimeField()

@@ -5,10 +5,9 @@ Nothing is rolled back or emptied: a test that wants a client gets a new one.
 """
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -105,38 +104,9 @@ def spare_batch(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def new_client(provider: "Provider", spare_batch: int) -> NewClient:
     """A function that makes clients of Northwind, each with a schema and a slug of its own."""
-    from django.conf import settings
+    from tests.clients import make_client
 
-    from tenants.context import public_atomic, use_client
-    from tenants.models import Client, Domain
-    from tenants.services import schemas
-
-    def make(name: str = "Acme", *, template: str | None = None, domain: str | None = None, **given: Any) -> Client:
-        at = datetime.now(UTC)
-        slug = f"{name.lower().replace(' ', '-')}-{secrets.token_hex(4)}"
-        values = {"trade": "retail", "currency": "EUR", "time_zone": "Europe/Berlin", "languages": ["en"], **given}
-        with public_atomic():
-            schema_name = claim(at)
-            schemas.settle_claim(schema_name)
-            client = Client.objects.create(
-                provider=provider, slug=slug, name=name, schema_name=schema_name, template=template or "", **values
-            )
-            Domain.objects.create(client=client, host=domain or f"{slug}.{settings.CLIENT_HOST_SUFFIX}")
-        if template:
-            from loyalty_saas.flows.programs import apply_template
-
-            with use_client(client):
-                apply_template(template=template, at=at)
-        return client
-
-    def claim(at: datetime) -> str:
-        try:
-            return schemas.claim_spare(at=at)
-        except schemas.NoSpareSchema:
-            schemas.refill_spares(target=spare_batch, at=at)
-            return schemas.claim_spare(at=at)
-
-    return make
+    return partial(make_client, provider=provider, spare_batch=spare_batch)
 
 
 @pytest.fixture

@@ -3,6 +3,10 @@
 import secrets
 from typing import Any
 
+from allauth.account.internal.flows.login import (
+    _AUTHENTICATION_METHODS_USER_SESSION_KEY,
+    AUTHENTICATION_METHODS_SESSION_KEY,
+)
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
@@ -43,12 +47,16 @@ def code_of(secret: str, *, at: float | None = None) -> str:
     return format_hotp_value(hotp_value(secret, int(moment) // 30))
 
 
-def browser(client: Client | None, user: User | None = None, **given: Any) -> ClientBrowser:
-    """A browser on the host of `client` (None: the platform's), in which `user` has signed in."""
+def browser(client: Client | None, user: User | None = None, *, fresh: bool = False, **given: Any) -> ClientBrowser:
+    """A browser on the host of `client` (None: the platform's), in which `user` has signed in, just now if `fresh`."""
     one = ClientBrowser(client, **given)
     if user is not None:
         one.force_login(user)
         session = one.session
+        if fresh:
+            proof = {"method": "password", "at": timezone.now().timestamp(), "reauthenticated": True}
+            session[AUTHENTICATION_METHODS_SESSION_KEY] = [proof]
+            session[_AUTHENTICATION_METHODS_USER_SESSION_KEY] = str(user.pk)
         session[sessions.HOST] = str(client.pk) if client else sessions.PLATFORM
         session.save()
     return one

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -17,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import APIView
 
+from loyalty_saas.api import journal
 from loyalty_saas.api.pages import Listing, NewestFirst
 from tenants.context import public_atomic
 from tenants.models import ApiKey, Client
@@ -53,6 +56,15 @@ class ApiView(APIView):
 
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     content_negotiation_class = JsonAlone
+    is_logged = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer, and have a line written of it afterwards."""
+        at, began = journal.now()
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        if self.is_logged:
+            journal.attend(request, response, view=self, began=began, at=at)
+        return response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """:raises MethodNotAllowed: before anything else"""

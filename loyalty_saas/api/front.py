@@ -10,8 +10,10 @@ from django.utils.translation import gettext as _
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from loyalty_saas.api.base import ApiView
+from loyalty_saas.api.problems import PROBLEMS
 from loyalty_saas.api.schema import described
 from tenants.access import Actor, admits
 
@@ -32,12 +34,29 @@ class Description(ApiView):
 
     schema = None
     authentication_classes = ()
+    is_logged = False
     face = "client"
 
     def get(self, request: Request) -> HttpResponse:
         wanted = request.query_params.get("format") or request.META.get("HTTP_ACCEPT", "")
         media_type = YAML if "yaml" in wanted else JSON
         return HttpResponse(description(self.face, media_type), content_type=f"{media_type}; charset=utf-8")
+
+
+@admits(Actor.ANYONE)
+class ProblemMeaning(ApiView):
+    """What the `type` of a problem leads to: its code, its status and what it is called."""
+
+    schema = None
+    authentication_classes = ()
+    is_logged = False
+
+    def get(self, request: Request, code: str) -> Response:
+        """:raises NotFound: for a code that no problem has"""
+        kind = PROBLEMS.get(code)
+        if kind is None:
+            raise NotFound(_("There is nothing at this address."))
+        return Response({"code": code, "status": kind.status, "title": str(kind.title)})
 
 
 @admits(Actor.ANYONE)

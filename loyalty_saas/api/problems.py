@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from members.services.points import NotEnoughPoints
 from members.services.refusals import Refused
 from programs.queries import NoProgram
-from programs.services import ProgramError
+from programs.services.publishing import ProgramError
 from tenants.services.onboarding import OnboardingRefused
 
 log = structlog.get_logger(__name__)

@@ -19,7 +19,7 @@ from members import queries
 from members.models import ParkedReturn
 from programs.models import Location, Program
 from programs.queries import NoProgram
-from programs.services import add_location
+from programs.services.catalogue import add_location
 from tenants.access import Actor, admits
 
 

@@ -1,87 +1,174 @@
 """What the console shows of many clients, read from their daily public rows alone: never from a client's schema."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Max, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db import connections
+from django.db.models import (
+    BooleanField,
+    Count,
+    ExpressionWrapper,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+)
+from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
-from loyalty_saas.drawing import Chart, Series, chart_days, last_days
-from loyalty_saas.templatetags.loyalty import number
+from loyalty_saas.drawing import Chart, Series, averaged, chart_days, last_days
+from loyalty_saas.templatetags.loyalty import number, percent, round_money, signed, signed_percent, signed_points
 from tenants.access import Actor
-from tenants.models import Client, Domain, KpiDay, Provider, RoleGrant, User, WaitingClient
-from tenants.queries import Standing, url_on
+from tenants.models import Client, KpiDay, Provider, RoleGrant, User
+from tenants.queries import Standing
+from tenants.routers import PUBLIC
 
-PERIOD = timedelta(days=30)
-CHART_DAYS = 90
-QUIET_DAYS = 3
-WAITING_TOO_LONG = timedelta(minutes=5)
-COUNTED_TOO_LONG_AGO = timedelta(hours=36)
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Something at a client that wants a person, and how badly: 3 now, 2 today, 1 this week."""
-
-    weight: int
-    words: str
+SAMPLES: Final = 13
+_NOTHING: Final[dict[str, Any]] = {
+    **{f"{name}_{which}": 0 for name in ("sales", "revenue", "repeat") for which in ("now", "past")},
+    "last_day": None,
+}
+_TREND_POINTS: Final = 36
 
 
 @dataclass(frozen=True)
-class ClientLine:
-    """One client with its figures of the last thirty days."""
+class Period:
+    """So many days up to today, and as many before them to compare with."""
 
-    client: Client
-    url: str
-    figures: dict[str, Any]
-    troubles: tuple[Trouble, ...]
+    days: int
+    words: str | Promise
+    before: str | Promise
+    table: str | Promise
+
+
+PERIODS: Final = {
+    30: Period(
+        30, gettext_lazy("30 days"), gettext_lazy("vs the 30 days before"), gettext_lazy("Sales, 30 days")
+    ),
+    90: Period(
+        90, gettext_lazy("90 days"), gettext_lazy("vs the 90 days before"), gettext_lazy("Sales, 90 days")
+    ),
+    365: Period(
+        365, gettext_lazy("12 months"), gettext_lazy("vs the 12 months before"), gettext_lazy("Sales, 12 months")
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Span:
+    """A period that ends on a day."""
+
+    period: Period
+    until: date
 
     @property
-    def weight(self) -> int:
-        """How badly it wants a person."""
-        return max((trouble.weight for trouble in self.troubles), default=0)
+    def length(self) -> timedelta:
+        """How long it is."""
+        return timedelta(days=self.period.days)
 
     @property
-    def repeat_share(self) -> float | None:
-        """The share of revenue from members who had bought before."""
-        return share(self.figures["repeat_revenue"], self.figures["revenue"])
+    def first(self) -> date:
+        """Its first day."""
+        return self.until - self.length + timedelta(days=1)
+
+    @property
+    def now(self) -> Q:
+        """Days in it."""
+        return Q(day__gte=self.first, day__lte=self.until)
+
+    @property
+    def past(self) -> Q:
+        """Days of the stretch before it."""
+        return Q(day__gte=self.first - self.length, day__lt=self.first)
+
+    @property
+    def samples(self) -> list[date]:
+        """Days spread evenly from the one before it to its last."""
+        back = (round(self.period.days * step / (SAMPLES - 1)) for step in range(SAMPLES - 1, -1, -1))
+        return [self.until - timedelta(days=days) for days in back]
 
 
 @dataclass
-class Totals:
-    """All clients together; money stays apart by currency."""
+class Flows:
+    """What happened over a stretch of days; money apart by currency."""
 
-    members: int = 0
     sales: int = 0
-    sales_before: int = 0
-    outstanding: int = 0
+    selling: int = 0
     revenue: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     repeat_revenue: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    @property
-    def revenue_by_currency(self) -> list[tuple[str, int]]:
-        """The currencies, the largest amount first."""
-        return sorted(self.revenue.items(), key=lambda item: -item[1])
+    def repeat_share(self, currency: str) -> float | None:
+        """The share of revenue from members who had bought before."""
+        return share(self.repeat_revenue[currency], self.revenue[currency])
+
+
+@dataclass
+class Day:
+    """What happened on one day over all clients."""
+
+    sales: int = 0
+    returning: int = 0
+    selling: int = 0
+    revenue: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    repeat_revenue: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+
+@dataclass
+class Stock:
+    """What stood at the end of one day."""
+
+    members: int = 0
+    liability: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that the cards and the chart over some clients need."""
+
+    span: Span
+    now: Flows
+    past: Flows
+    days: dict[date, Day]
+    stocks: list[Stock]
 
     @property
-    def repeat_shares(self) -> list[tuple[str, float | None]]:
-        """The repeat share of each currency's revenue, in the same order."""
-        return [(code, share(self.repeat_revenue[code], total)) for code, total in self.revenue_by_currency]
-
-    @property
-    def sales_change(self) -> float | None:
-        """How sales moved against the thirty days before, as a share of those."""
-        return share(self.sales - self.sales_before, self.sales_before)
+    def currencies(self) -> list[str]:
+        """The currencies, the one with most clients' money first."""
+        held = self.stocks[-1].liability
+        return sorted({*self.now.revenue, *held}, key=lambda code: (-self.now.revenue[code], -held[code], code))
 
 
-def share(part: int, whole: int) -> float | None:
+@dataclass(frozen=True)
+class Kpi:
+    """One figure with its trend, how it moved, and what is counted."""
+
+    words: str
+    value: str
+    said: str
+    note: str = ""
+    change: str = ""
+    tone: str = ""
+    more: Sequence[str] = ()
+    trend: Sequence[float] = ()
+
+
+def share(part: float, whole: float) -> float | None:
     """`part` of `whole`, or None where there is nothing to share."""
     return part / whole if whole > 0 else None
+
+
+def period_of(request: HttpRequest) -> Period:
+    """The period that the address asks for."""
+    asked = request.GET.get("days", "")
+    return PERIODS.get(int(asked) if asked.isdecimal() and len(asked) < 5 else 30, PERIODS[30])
 
 
 def providers_of(*, user: User, standing: Standing, at: datetime) -> QuerySet[Provider]:
@@ -92,104 +179,272 @@ def providers_of(*, user: User, standing: Standing, at: datetime) -> QuerySet[Pr
     return Provider.objects.filter(pk__in=grants.values("provider_id")).order_by("name")
 
 
-def client_lines(*, providers: QuerySet[Provider], at: datetime) -> list[ClientLine]:
-    """The providers' clients, those in trouble first."""
-    host = Domain.objects.filter(client=OuterRef("pk"), is_primary=True).values("host")[:1]
-    clients = Client.objects.filter(provider__in=providers).exclude(status=Client.Status.CLOSED)
-    since = WaitingClient.objects.filter(schema_name=OuterRef("schema_name")).values("since")[:1]
-    figures = _figures(providers=providers, today=at.date())
-    lines = [
-        _line(client, figures.get(client.pk, {}), at=at)
-        for client in clients.select_related("provider").annotate(host=Subquery(host), waiting_since=Subquery(since))
-    ]
-    return sorted(lines, key=lambda line: (-line.weight, line.client.name.casefold()))
+def clients_of(providers: QuerySet[Provider]) -> QuerySet[Client]:
+    """Their clients that are not closed."""
+    return Client.objects.filter(provider__in=providers).exclude(status=Client.Status.CLOSED)
 
 
-def totals(lines: Iterable[ClientLine]) -> Totals:
-    """The figures of all lines together."""
-    result = Totals()
-    for line in lines:
-        result.members += line.figures["members"]
-        result.sales += line.figures["sales"]
-        result.sales_before += line.figures["sales_before"]
-        result.outstanding += line.figures["outstanding"]
-        result.revenue[line.client.currency] += line.figures["revenue"]
-        result.repeat_revenue[line.client.currency] += line.figures["repeat_revenue"]
-    return result
-
-
-def trends(*, lines: Sequence[ClientLine], until: date) -> dict[UUID, list[int]]:
-    """Sales by day of the last thirty days, for each client of the page."""
-    days = last_days(until=until, count=PERIOD.days)
-    rows = KpiDay.objects.filter(client__in=[line.client for line in lines], day__gte=days[0], day__lte=until)
-    found = {(client, day): sales for client, day, sales in rows.values_list("client_id", "day", "sales")}
-    return {line.client.pk: [found.get((line.client.pk, day), 0) for day in days] for line in lines}
-
-
-def sales_chart(*, providers: QuerySet[Provider], until: date) -> Chart:
-    """Sales a day over all clients, up to yesterday: today is not over."""
-    days = chart_days(until=until - timedelta(days=1), count=CHART_DAYS)
-    rows = KpiDay.objects.filter(client__provider__in=providers, day__gte=days[0], day__lte=days[-1])
-    found = dict(rows.values_list("day").annotate(total=Sum("sales")))
-    series = Series(_("Sales"), "all", [found.get(day, 0) for day in days])
-    count = sum(series.values[-CHART_DAYS:])
-    words = ngettext("%(n)s sale in the last 90 days.", "%(n)s sales in the last 90 days.", count) % {
-        "n": number(count)
-    }
-    return Chart(sentence=words, series=[series], days=days)
-
-
-def _figures(*, providers: QuerySet[Provider], today: date) -> dict[UUID, dict[str, Any]]:
-    """Sums of two periods and the newest count of each client, in two queries however many there are."""
-    rows = KpiDay.objects.filter(client__provider__in=providers, day__lte=today)
-    now, before = Q(day__gt=today - PERIOD), Q(day__gt=today - 2 * PERIOD, day__lte=today - PERIOD)
-    sums = rows.values("client_id").annotate(
-        sales_now=Sum("sales", filter=now, default=0),
-        sales_before=Sum("sales", filter=before, default=0),
-        revenue_now=Sum("revenue", filter=now, default=0),
-        repeat_now=Sum("repeat_revenue", filter=now, default=0),
-        last_sale=Max("day", filter=Q(sales__gt=0)),
+def sums_by_client(*, clients: QuerySet[Client], span: Span) -> dict[UUID, dict[str, Any]]:
+    """What happened at each client in the period and in the one before, in one query however many there are."""
+    rows = KpiDay.objects.filter(span.now | span.past, client__in=clients)
+    # Two rows for a client, rather than sums with a condition each: half the work for the database.
+    sums = rows.values("client_id", is_now=ExpressionWrapper(Q(day__gte=span.first), BooleanField())).annotate(
+        sum_sales=Sum("sales"),
+        sum_revenue=Sum("revenue"),
+        sum_repeat=Sum("repeat_revenue"),
+        last_day=Max("day", filter=Q(sales__gt=0)),
     )
-    newest = rows.order_by("client_id", "-day").distinct("client_id")
-    counts = {row.client_id: row for row in newest}
-    return {row["client_id"]: {**row, "newest": counts[row["client_id"]]} for row in sums}
+    found: dict[UUID, dict[str, Any]] = {}
+    for row in sums:
+        which = "now" if row["is_now"] else "past"
+        one = found.setdefault(row["client_id"], dict(_NOTHING))
+        one[f"sales_{which}"] = row["sum_sales"]
+        one[f"revenue_{which}"], one[f"repeat_{which}"] = int(row["sum_revenue"]), int(row["sum_repeat"])
+        one["last_day"] = max(filter(None, [one["last_day"], row["last_day"]]), default=None)
+    return found
 
 
-def _line(client: Client, sums: dict[str, Any], *, at: datetime) -> ClientLine:
-    newest: KpiDay | None = sums.get("newest")
-    figures = {
-        "members": newest.members if newest else 0,
-        "outstanding": newest.outstanding if newest else 0,
-        "waiting_since": getattr(client, "waiting_since", None),
-        "parked": newest.parked if newest else 0,
-        "sales": sums.get("sales_now", 0),
-        "sales_before": sums.get("sales_before", 0),
-        "revenue": sums.get("revenue_now", 0),
-        "repeat_revenue": sums.get("repeat_now", 0),
-        "last_sale": sums.get("last_sale"),
-        "counted_at": newest.counted_at if newest else None,
+def newest_days(clients: QuerySet[Client]) -> dict[UUID, KpiDay]:
+    """The newest counted day of each client."""
+    newest = KpiDay.objects.filter(client=OuterRef("pk")).order_by("-day").values("pk")[:1]
+    found = clients.annotate(newest=Subquery(newest)).values("newest")
+    return {row.client_id: row for row in KpiDay.objects.filter(pk__in=found)}
+
+
+def summary(
+    *, clients: QuerySet[Client], currencies: dict[UUID, str], sums: dict[UUID, dict[str, Any]], span: Span
+) -> Summary:
+    """The cards and the chart over some clients, in two queries more."""
+    now, past = Flows(), Flows()
+    for client_id, row in sums.items():
+        _add(now, row, "now", currencies[client_id])
+        _add(past, row, "past", currencies[client_id])
+    return Summary(span, now, past, _days(clients=clients, span=span), _stocks(clients=clients, days=span.samples))
+
+
+def kpis(found: Summary, *, clients: int) -> list[Kpi]:
+    """The five figures at the head of the console."""
+    return [_active_clients(found, clients), _members(found), repeat_kpi(found), liability_kpi(found), sales_kpi(found)]
+
+
+def client_kpis(found: Summary) -> list[Kpi]:
+    """The figures at the head of one client's page."""
+    return [_members(found), sales_kpi(found), revenue_kpi(found), repeat_kpi(found), liability_kpi(found)]
+
+
+def sales_chart(found: Summary) -> Chart:
+    """Sales a day over all clients, and the part of returning members; up to yesterday: today is not over."""
+    days = chart_days(until=found.span.until - timedelta(days=1), count=found.span.period.days)
+    sales = [found.days[day].sales if day in found.days else 0 for day in days]
+    returning = [found.days[day].returning if day in found.days else 0 for day in days]
+    series = [Series(_("All sales"), "all", sales), Series(_("Returning members"), "back", returning)]
+    count, back = sum(sales[6:]), sum(returning[6:])
+    words = ngettext(
+        "%(n)s sale in %(period)s; %(back)s of them to members who had bought before.",
+        "%(n)s sales in %(period)s; %(back)s of them to members who had bought before.",
+        count,
+    )
+    return Chart(words % {"n": number(count), "back": number(back), "period": found.span.period.words}, series, days)
+
+
+def revenue_chart(found: Summary, *, currency: str) -> Chart:
+    """One client's revenue a day, and what members brought who had bought before."""
+    days = chart_days(until=found.span.until - timedelta(days=1), count=found.span.period.days)
+    none = Day()
+    total = [found.days.get(day, none).revenue.get(currency, 0) for day in days]
+    repeat = [found.days.get(day, none).repeat_revenue.get(currency, 0) for day in days]
+    series = [Series(_("All members"), "all", total), Series(_("Members who came back"), "back", repeat)]
+    words = _("%(total)s in %(period)s, %(repeat)s of it from members who had bought before.") % {
+        "total": round_money(sum(total[6:]), currency),
+        "repeat": round_money(sum(repeat[6:]), currency),
+        "period": found.span.period.words,
     }
-    url = url_on(getattr(client, "host", None) or "")
-    return ClientLine(client=client, url=url, figures=figures, troubles=tuple(_troubles(client, figures, at=at)))
+    return Chart(words, series, days, words=lambda minor: round_money(minor, currency))
 
 
-def _troubles(client: Client, figures: dict[str, Any], *, at: datetime) -> Iterable[Trouble]:
-    if not client.is_open:
-        yield Trouble(2, _("The program is suspended."))
-        return
-    counted, last_sale, waiting = figures["counted_at"], figures["last_sale"], figures["waiting_since"]
-    if waiting and at - waiting > WAITING_TOO_LONG:
-        n = int((at - waiting).total_seconds() // 60)
-        words = ngettext(
-            "Purchases have been waiting for points for %(n)d minute.",
-            "Purchases have been waiting for points for %(n)d minutes.",
-            n,
-        )
-        yield Trouble(3, words % {"n": n})
-    if at - (counted or client.created_at) > COUNTED_TOO_LONG_AGO:
-        yield Trouble(3, _("No figures have come in for more than a day."))
-    quiet = (at.date() - last_sale).days if last_sale else 0
-    if quiet >= QUIET_DAYS:
-        yield Trouble(2, ngettext("No sale for %(n)d day.", "No sale for %(n)d days.", quiet) % {"n": quiet})
-    if n := figures["parked"]:
-        yield Trouble(1, ngettext("%(n)d return found no sale.", "%(n)d returns found no sale.", n) % {"n": n})
+def trends(*, client_ids: Sequence[UUID], span: Span) -> dict[UUID, list[float]]:
+    """Sales over the period for each client of a page, as lines of few points."""
+    days = last_days(until=span.until, count=span.period.days)
+    rows = KpiDay.objects.filter(span.now, client__in=client_ids).values_list("client_id", "day", "sales")
+    found = {(client, day): sales for client, day, sales in rows}
+    return {key: thinned([found.get((key, day), 0) for day in days]) for key in client_ids}
+
+
+def thinned(values: Sequence[float]) -> list[float]:
+    """A line of at most so many points that a small drawing can show, each the mean of its stretch."""
+    width = max(1, -(-len(values) // _TREND_POINTS))
+    return [sum(values[i : i + width]) / len(values[i : i + width]) for i in range(0, len(values), width)]
+
+
+def lifted(values: Sequence[float]) -> list[float]:
+    """A line for something that stands rather than flows: it begins at its lowest, so that its movement shows."""
+    floor = min(values, default=0) * 0.98
+    return [value - floor for value in values]
+
+
+# ── cards ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _active_clients(found: Summary, clients: int) -> Kpi:
+    moved = found.now.selling - found.past.selling
+    return Kpi(
+        words=_("Active clients"),
+        value=number(found.now.selling),
+        note=ngettext("of %(n)s client", "of %(n)s clients", clients) % {"n": number(clients)},
+        change=signed(moved) if moved and found.past.selling else "",
+        tone="good" if moved > 0 else "bad",
+        trend=_by_day(found, lambda day: day.selling),
+        said=_("Clients with at least one sale in the period. The line shows how many sold on a day."),
+    )
+
+
+def _members(found: Summary) -> Kpi:
+    before, now = found.stocks[0].members, found.stocks[-1].members
+    return Kpi(
+        words=_("Members reached"),
+        value=number(now),
+        **_moved(share(now - before, before), _("in the period")),
+        trend=lifted([stock.members for stock in found.stocks]),
+        said=_("Active members at the last count, and how their number grew since the period began."),
+    )
+
+
+def repeat_kpi(found: Summary) -> Kpi:
+    """The share of revenue from members who had bought before."""
+    first, *others = found.currencies or [""]
+    now, past = found.now.repeat_share(first), found.past.repeat_share(first)
+    several = _("in %(currency)s") % {"currency": first} if others else ""
+    change = _moved_points(now, past, str(found.span.period.before))
+    return Kpi(
+        words=_("Repeat share"),
+        value=percent(now),
+        **{**change, "note": " · ".join(filter(None, [several, str(change["note"])]))},
+        more=[f"{percent(found.now.repeat_share(code))} {code}" for code in others[:2]],
+        trend=_repeat_trend(found, first),
+        said=_("The part of revenue from members who had bought on an earlier day, in each currency by itself."),
+    )
+
+
+def liability_kpi(found: Summary) -> Kpi:
+    """What members hold, as money."""
+    first, *others = sorted(found.currencies, key=lambda code: -found.stocks[-1].liability[code]) or [""]
+    owed = [stock.liability[first] for stock in found.stocks]
+    return Kpi(
+        words=_("Points liability"),
+        value=round_money(owed[-1], first) if first else "–",
+        # More owed is neither good nor bad by itself: it carries no colour.
+        **{**_moved(share(owed[-1] - owed[0], owed[0]), _("in the period")), "tone": ""},
+        more=[
+            round_money(found.stocks[-1].liability[code], code) for code in others if found.stocks[-1].liability[code]
+        ][:2],
+        trend=lifted(owed),
+        said=_(
+            "What all members hold, valued at the reward that gives most for it, in each currency by itself. "
+            "Units that no reward asks for are not in it."
+        ),
+    )
+
+
+def sales_kpi(found: Summary) -> Kpi:
+    """Sale documents of members."""
+    return Kpi(
+        words=_("Sales"),
+        value=number(found.now.sales),
+        **_moved(share(found.now.sales - found.past.sales, found.past.sales), str(found.span.period.before)),
+        trend=_by_day(found, lambda day: day.sales),
+        said=_("Sale documents of members in the period; returns are not taken off."),
+    )
+
+
+def revenue_kpi(found: Summary) -> Kpi:
+    """What members paid."""
+    code = next(iter(found.currencies), "")
+    now, past = found.now.revenue[code], found.past.revenue[code]
+    return Kpi(
+        words=_("Revenue"),
+        value=round_money(now, code) if code else "–",
+        **_moved(share(now - past, past), str(found.span.period.before)),
+        trend=_by_day(found, lambda day: day.revenue[code]),
+        said=_("What members paid in the period less what they brought back."),
+    )
+
+
+def _moved(change: float | None, note: str) -> dict[str, str]:
+    """How a figure moved, as the card says it."""
+    if change is None or abs(change) < 0.0005:
+        return {"change": "", "tone": "", "note": _("unchanged") if change is not None else ""}
+    return {"change": signed_percent(change), "tone": "good" if change > 0 else "bad", "note": note}
+
+
+def _moved_points(now: float | None, past: float | None, note: str) -> dict[str, str]:
+    """How a share moved, in points of a hundred."""
+    if now is None or past is None:
+        return {"change": "", "tone": "", "note": ""}
+    if abs(now - past) < 0.0005:
+        return {"change": "", "tone": "", "note": _("unchanged")}
+    return {"change": signed_points(now - past), "tone": "good" if now > past else "bad", "note": note}
+
+
+def _by_day(found: Summary, value: Callable[[Day], int]) -> list[float]:
+    """A weekly average of something over the days of the period that are over."""
+    days = chart_days(until=found.span.until - timedelta(days=1), count=found.span.period.days)
+    none = Day()
+    return thinned(averaged([value(found.days.get(day, none)) for day in days]))
+
+
+def _repeat_trend(found: Summary, code: str) -> list[float]:
+    total = _by_day(found, lambda day: day.revenue[code])
+    repeat = _by_day(found, lambda day: day.repeat_revenue[code])
+    return [max(part, 0) / whole * 100 if whole > 0 else 0 for part, whole in zip(repeat, total, strict=True)]
+
+
+# ── queries ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _add(flows: Flows, row: dict[str, Any], which: str, currency: str) -> None:
+    flows.sales += row[f"sales_{which}"]
+    flows.selling += row[f"sales_{which}"] > 0
+    flows.revenue[currency] += row[f"revenue_{which}"]
+    flows.repeat_revenue[currency] += row[f"repeat_{which}"]
+
+
+def _days(*, clients: QuerySet[Client], span: Span) -> dict[date, Day]:
+    """What happened on each day of the period, and of the week that leads in, over all clients."""
+    lead = span.first - timedelta(days=7)
+    rows = KpiDay.objects.filter(client__in=clients, day__gte=lead, day__lte=span.until)
+    sums = rows.values_list("day", "client__currency").annotate(
+        sum_sales=Sum("sales"),
+        returning=Sum("repeat_sales"),
+        selling=Count("pk", filter=Q(sales__gt=0)),
+        sum_revenue=Sum("revenue"),
+        sum_repeat=Sum("repeat_revenue"),
+    )
+    found: dict[date, Day] = defaultdict(Day)
+    for day, currency, sales, returning, selling, revenue, repeat in sums:
+        one = found[day]
+        one.sales, one.returning, one.selling = one.sales + sales, one.returning + returning, one.selling + selling
+        one.revenue[currency], one.repeat_revenue[currency] = revenue, repeat
+    return dict(found)
+
+
+def _stocks(*, clients: QuerySet[Client], days: list[date]) -> list[Stock]:
+    """What stood at the end of each of some days; a client that was not counted on one stands as it last did."""
+    found = {day: Stock() for day in days}
+    # Compiled by Django, so that who may see what is said in one place alone.
+    wanted, given = clients.order_by().values("id", "currency").query.sql_with_params()
+    with connections[PUBLIC].cursor() as cursor:
+        cursor.execute(_STOCKS.format(clients=wanted), [*given, days])
+        for day, currency, members, liability in cursor.fetchall():
+            found[day].members += int(members)
+            found[day].liability[currency] += int(liability)
+    return [found[day] for day in days]
+
+
+_STOCKS = """
+    WITH wanted AS ({clients})
+    SELECT s.day, w.currency, sum(k.members), sum(k.liability)
+    FROM wanted w CROSS JOIN unnest(%s::date[]) AS s(day) CROSS JOIN LATERAL (
+        SELECT members, liability FROM tenants_kpiday d WHERE d.client_id = w.id AND d.day <= s.day
+        ORDER BY d.day DESC LIMIT 1
+    ) k GROUP BY s.day, w.currency
+"""

@@ -3,13 +3,17 @@
 import csv
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
+from loyalty_saas.demo_data import cafe, hiking
 from loyalty_saas.demo_data.common import DemoActivity, DemoMember, DemoPurchase, DemoShop
 from loyalty_saas.flows import imports, purchases
 from members.models import Member
@@ -17,14 +21,64 @@ from members.queries import member_ids_for
 from members.services.activities import record_activity
 from members.services.enrolment import NewMember, enrol
 from members.services.purchases import LineInput, PurchaseInput
-from programs.models import Product
+from programs.models import Clerk, Product
 from programs.queries import location_by_code
-from programs.services import add_location, put_products
+from programs.services import tills
+from programs.services.catalogue import add_location, put_products
 from tenants.context import current_client
 
 Progress = Callable[[str], None]
 _HEADER = ("purchase_id", "member_id", "timestamp", "amount", "sku", "description", "category", "qty", "unit_price",
            "location", "channel")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DemoClerk:
+    """Somebody at a till of the demo, at one location or at all."""
+
+    name: str
+    role: str = Clerk.Role.CLERK
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class DemoStaff:
+    """Who works in a shop of the demo, and where one of its tills stands."""
+
+    location: tuple[str, str]
+    clerks: tuple[DemoClerk, ...]
+
+
+STAFF: Final = {
+    "music": DemoStaff(
+        ("store", "Main Street store"),
+        (DemoClerk("Ana Ruiz", Clerk.Role.MANAGER), DemoClerk("Ben Okafor"), DemoClerk("Mia Klein", location="store")),
+    ),
+    "cafe": DemoStaff(
+        (cafe.STATION.code, cafe.STATION.name),
+        (
+            DemoClerk("Jo Park", Clerk.Role.MANAGER),
+            DemoClerk("Lena Vogt"),
+            DemoClerk("Tariq Aziz", location=cafe.HARBOUR.code),
+        ),
+    ),
+    "hiking": DemoStaff(
+        (hiking.STORE.code, hiking.STORE.name), (DemoClerk("Sam Rivera", Clerk.Role.MANAGER), DemoClerk("Noor Haddad"))
+    ),
+}
+OTHERS: Final = DemoStaff(("store", "Your shop"), (DemoClerk("Alex Doe", Clerk.Role.MANAGER), DemoClerk("Kim Lee")))
+
+
+def add_staff(*, staff: DemoStaff, pin_of: Callable[[str], str], at: datetime) -> dict[str, str]:
+    """Clerks who can unlock a till, and a location for it; the PINs by name. Again changes nothing."""
+    code, name = staff.location
+    add_location(code=code, name=name)
+    pins = {clerk.name: pin_of(clerk.name) for clerk in staff.clerks}
+    for clerk in staff.clerks:
+        if not Clerk.objects.filter(name=clerk.name).exists():
+            place = location_by_code(clerk.location)
+            tills.add_clerk(name=clerk.name, role=clerk.role, location=place, pin=pins[clerk.name], at=at)
+    return pins
 
 
 def load(*, shop: DemoShop, progress: Progress) -> None:

@@ -9,7 +9,7 @@ from loyalty_saas.flows import figures
 from loyalty_saas.flows.purchases import zone
 from members.queries import birthdays_on
 from members.rules import day_bounds
-from members.services import insights, tiers
+from members.services import api_requests, cards, insights, tiers
 from members.services.activities import record_activity
 from members.services.idempotency import forget_answers
 from members.services.points import expire_points
@@ -32,6 +32,8 @@ def spend_night(*, at: datetime) -> None:
     greet_birthdays(day=at.astimezone(zone()).date(), at=at)
     _settle(at=at)
     forget_answers(before=at - KEPT_ANSWERS)
+    cards.forget_old(before=at - KEPT_ANSWERS)
+    api_requests.prune(at=at)
     figures.roll_up_days(days=2, at=at)
 
 

@@ -14,15 +14,13 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
-from django.core.mail import send_mail
 from django.db import connections, transaction
-from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from loyalty_saas import workers
 from loyalty_saas.flows import programs
+from loyalty_saas.flows.invitations import NOT_MAILED, mail_owner
 from tenants.context import public_atomic, use_client
 from tenants.models import Client, Onboarding, Provider, Role
 from tenants.queries import url_on
@@ -31,7 +29,7 @@ from tenants.services import onboarding as service
 from tenants.services import schemas
 from tenants.services.onboarding import ClientRequest, OnboardingRefused
 
-__all__ = ["STEPS", "ClientRequest", "Onboarded", "OnboardingRefused", "onboard", "request_onboarding"]
+__all__ = ["STEPS", "ClientRequest", "Onboarded", "OnboardingRefused", "onboard", "request_onboarding", "start_draft"]
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +71,22 @@ def request_onboarding(
     if wake:
         transaction.on_commit(lambda: _wake(wanted.pk), using=PUBLIC)
     return wanted
+
+
+def start_draft(*, draft: Onboarding, at: datetime, requested_by: UUID | None = None, wake: bool = True) -> Onboarding:
+    """
+    Ask for the client that a draft describes. Starting again what was started, or is under way, does nothing.
+
+    :raises OnboardingRefused: naming every field that is wrong; it stays a draft then
+    """
+    request = service.request_of(draft.request)
+    if draft.state == Onboarding.State.DRAFT:
+        service.check(request, templates=programs.templates())
+    with public_atomic():
+        started = service.start_draft(draft_id=draft.pk, request=request, requested_by=requested_by, at=at)
+        if started and wake:
+            transaction.on_commit(lambda: _wake(draft.pk), using=PUBLIC)
+    return Onboarding.objects.get(pk=draft.pk)
 
 
 def onboard(*, onboarding_id: UUID, at: datetime, progress: Progress = lambda words: None) -> Onboarded:
@@ -122,8 +136,8 @@ def _carry(wanted: Onboarding, *, at: datetime, progress: Progress) -> Onboarded
         raise
     _reach(wanted, INVITE, progress)
     link = url_on(host, f"/invitation/{token}/") if token else ""
-    missed = _mail(client, email=request.owner_email, link=link) if token else ""
-    service.finish(wanted, step=READY, words=missed)
+    missed = "" if not token or mail_owner(client=client, email=request.owner_email, link=link) else NOT_MAILED
+    service.finish(wanted, step=READY, words=str(missed))
     progress(str(STEPS[READY]))
     return Onboarded(wanted, client, host, url_on(host), link)
 
@@ -163,22 +177,6 @@ def _give_up(schema_name: str) -> None:
             schemas.drop_schema(schema_name)
         except Exception:
             log.exception("onboarding.schema_left", schema=schema_name)
-
-
-def _mail(client: Client, *, email: str, link: str) -> str:
-    """Send the owner the link; what to say if that could not be done."""
-    with translation.override(client.language):
-        subject = _("Your loyalty program %(name)s is ready") % {"name": client.name}
-        body = _(
-            "Hello,\n\nthe loyalty program of %(name)s has been set up for you.\n"
-            "Choose your password here to look after it:\n\n%(link)s\n\nThe link works once, for %(days)d days.\n"
-        ) % {"name": client.name, "link": link, "days": service.INVITATION_LASTS.days}
-    try:
-        send_mail(subject, body, settings.DEFAULT_FROM_EMAIL, [email])
-    except OSError:
-        log.exception("onboarding.mail_not_sent", client=client.schema_name)
-        return _("The invitation could not be mailed: send the owner a new one.")
-    return ""
 
 
 def _reach(wanted: Onboarding, step: int, progress: Progress) -> None:

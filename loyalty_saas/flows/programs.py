@@ -13,7 +13,8 @@ from django.db import transaction
 from loyalty_saas import workers
 from programs.models import Program
 from programs.rules import parse_program
-from programs.services import publish_program
+from programs.services.drafts import DraftChanged, hold_draft
+from programs.services.publishing import publish_program
 from rewards.services import publish_rewards
 from tenants.context import current_client
 
@@ -35,6 +36,23 @@ def publish(*, document: Mapping[str, Any], at: datetime, by: UUID | None = None
     return program
 
 
+def publish_draft(*, seen: datetime, in_force: int | None, at: datetime, by: UUID | None = None) -> Program:
+    """
+    Publish the draft as it was when last edited at `seen`, in place of the version `in_force`.
+
+    :raises programs.services.drafts.DraftChanged: if either is another by now
+    :raises programs.rules.ProgramError: naming every field that is wrong
+    """
+    with transaction.atomic():
+        draft = hold_draft(seen=seen)
+        published = Program.objects.filter(status=Program.Status.PUBLISHED).values_list("version", flat=True).first()
+        if published != in_force:
+            raise DraftChanged(draft)
+        document = draft.document
+        draft.delete()
+        return publish(document=document, at=at, by=by)
+
+
 def templates() -> dict[str, str]:
     """The names of the templates by their code."""
     return {path.name.removesuffix(".program.json"): _read(path)["name"] for path in sorted(TEMPLATES.glob("*.json"))}
@@ -42,9 +60,14 @@ def templates() -> dict[str, str]:
 
 def apply_template(*, template: str, at: datetime, by: UUID | None = None) -> Program:
     """Publish a template's program in the client we stand in. :raises KeyError: unknown template"""
+    return publish(document=template_document(template), at=at, by=by)
+
+
+def template_document(template: str) -> dict[str, Any]:
+    """What a template holds. :raises KeyError: unknown template"""
     if template not in templates():
         raise KeyError(template)
-    return publish(document=_read(TEMPLATES / f"{template}.program.json"), at=at, by=by)
+    return _read(TEMPLATES / f"{template}.program.json")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -80,6 +80,15 @@ def add_identifier(*, member: Member, kind: str, value: str, region: str) -> Non
         raise IdentifierTaken(_("Another member has this identifier."), field=f"identifiers.{kind}")
 
 
+def drop_identifier(*, member: Member, identifier_id: UUID) -> str:
+    """Take away one way to find a member; which kind it was. :raises Refused: it is not there any more"""
+    found = Identifier.objects.select_for_update().filter(pk=identifier_id, member=member).first()
+    if found is None:
+        raise Refused(_("This is not there any more."), field="identifier")
+    found.delete()
+    return found.kind
+
+
 def record_consents(*, member: Member, consents: dict[str, bool], text_version: str, source: str, at: datetime) -> None:
     """Keep what a member allowed or withdrew as further rows; the newest counts."""
     Consent.objects.bulk_create(

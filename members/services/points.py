@@ -1,21 +1,45 @@
 """Points leave and change hands: holds, spends, corrections, moves between members, expiry."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.db import connections
 from django.db.models import F
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from members import ledger
 from members.ledger import NotEnoughPoints
 from members.models import Allocation, Hold, HoldLot, LedgerEntry, Lot, PointsAccount
+from members.rules import midnight
 from members.services.refusals import KeyReused, Refused
 from programs.queries import Unit, units
+from tenants.routers import CLIENT
 
 __all__ = ["NotEnoughPoints"]
 
 HOLD_LASTS = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class HandLimits:
+    """How many whole units a person may give or take by hand, at a time and, of those given, in a day."""
+
+    at_a_time: int
+    a_day: int | None = None
+
+
+MANAGERS_LIMITS: Final = HandLimits(at_a_time=500, a_day=2_000)
+OWNERS_LIMITS: Final = HandLimits(at_a_time=10_000)
+
+
+class OverLimit(Refused):
+    """More than the person may give or take by hand."""
+
+    code = "over_limit"
 
 
 class HoldSettled(Refused):
@@ -127,7 +151,7 @@ def adjust_points(
     *, member_id: UUID, unit: Unit, amount: int, reason: str, key: str, at: datetime, zone: ZoneInfo, by: UUID | None
 ) -> LedgerEntry:
     """
-    Put a balance right by hand, with a reason, once per key.
+    Put a balance right by hand, with a reason, once per key; what is taken comes from available lots, as a spend does.
 
     :raises NotEnoughPoints: when more would be taken than is there
     """
@@ -147,6 +171,74 @@ def adjust_points(
         book.spend(account=account, amount=-amount, cause=cause, kind=LedgerEntry.Kind.ADJUST)
     book.write()
     return LedgerEntry.objects.get(key=key)
+
+
+def adjust_by_hand(
+    *,
+    member_id: UUID,
+    unit: Unit,
+    amount: int,
+    reason: str,
+    key: str,
+    limits: HandLimits,
+    by: UUID,
+    at: datetime,
+    zone: ZoneInfo,
+) -> LedgerEntry:
+    """
+    Put a balance right within what the person may, once per key, inside the caller's transaction.
+
+    :raises OverLimit: more than the person's limits allow
+    :raises NotEnoughPoints: when more would be taken than is there
+    """
+    step = 10**unit.decimals
+    if abs(amount) > limits.at_a_time * step:
+        raise OverLimit(_over(limits), field="amount")
+    if limits.a_day is not None and amount > 0:
+        _hold_person(by)
+        if not LedgerEntry.objects.filter(key=key).exists():
+            _stay_in_day(amount=amount, step=step, most=limits.a_day, by=by, at=at, zone=zone)
+    return adjust_points(member_id=member_id, unit=unit, amount=amount, reason=reason, key=key, at=at, zone=zone, by=by)
+
+
+def _over(limits: HandLimits) -> str:
+    if limits.a_day is None:
+        words = _("More than %(n)s at a time needs a second person to agree, and that is not possible here yet.")
+    else:
+        words = _("You may give or take at most %(n)s at a time; ask the owner for more.")
+    return words % {"n": number_format(limits.at_a_time, force_grouping=True)}
+
+
+def _stay_in_day(*, amount: int, step: int, most: int, by: UUID, at: datetime, zone: ZoneInfo) -> None:
+    given = given_by_hand(by=by, at=at, zone=zone)
+    if given * step + amount > most * step:
+        left = max(most - given, 0)
+        words = _("You may give %(most)s a day over all members, and %(left)s of it are left today.")
+        raise OverLimit(
+            words
+            % {"most": number_format(most, force_grouping=True), "left": number_format(left, force_grouping=True)},
+            field="amount",
+        )
+
+
+def given_by_hand(*, by: UUID, at: datetime, zone: ZoneInfo) -> int:
+    """How many whole units the person has given by hand on the local day of `at`, over all members and units."""
+    since = midnight(day=at.astimezone(zone).date(), zone=zone)
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_GIVEN, {"by": by, "since": since, "floor": _first_id(since)})
+        (total,) = cursor.fetchone()
+    return int(total)
+
+
+def _first_id(since: datetime) -> UUID:
+    """Ids tell their time: no entry made since then has a smaller one, a day's grace for clocks included."""
+    return UUID(int=int((since - timedelta(days=1)).timestamp() * 1000) << 80)
+
+
+def _hold_person(by: UUID) -> None:
+    """Two awards at once would both find the day's room."""
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(by.bytes[8:], "big", signed=True)])
 
 
 def move_balance(*, from_id: UUID, to_id: UUID, at: datetime, by: UUID | None, zone: ZoneInfo) -> None:
@@ -183,3 +275,11 @@ def expire_points(*, at: datetime, zone: ZoneInfo, limit: int = 10_000) -> int:
 def _account_of(*, book: ledger.Book, account: PointsAccount) -> ledger.Account:
     unit = next(u for u in units() if u.id == account.unit_id)
     return book.account(member_id=account.member_id, unit=unit)
+
+
+_GIVEN = """
+    SELECT COALESCE(ceil(sum(e.amount / power(10, u.decimals))), 0)::bigint
+    FROM members_ledgerentry e JOIN members_pointsaccount a ON a.id = e.account_id
+    JOIN programs_unittype u ON u.id = a.unit_id
+    WHERE e.id >= %(floor)s AND e.kind = 'adjust' AND e.amount > 0 AND e.made_by = %(by)s AND e.at >= %(since)s
+"""

@@ -7,6 +7,7 @@ from rewards.services.redemptions import (
     capture_redemption,
     redeem,
     release_overdue,
+    take_back_redemption,
     void_redemption,
 )
 from rewards.services.shelf import publish_rewards
@@ -19,5 +20,6 @@ __all__ = [
     "redeem",
     "refresh_offers",
     "release_overdue",
+    "take_back_redemption",
     "void_redemption",
 ]

@@ -68,6 +68,26 @@ def void_redemption(*, issue_id: UUID, at: datetime) -> RewardIssue:
     return _settle(issue, State.CANCELLED, at=at)
 
 
+def take_back_redemption(
+    *, issue_id: UUID, reason: str, at: datetime, zone: ZoneInfo, by: UUID | None = None
+) -> RewardIssue:
+    """
+    Cancel a reward that was issued by mistake and give its points back to the lots they came from, once.
+
+    :raises Refused: unless it is issued, and not used yet
+    """
+    issue = _issue(issue_id)
+    if issue.state not in {State.ISSUED, State.CANCELLED} or issue.hold.entry_id is None:
+        raise Refused(_("This reward can no longer be taken back."), field="redemption")
+    points.restore_spend(entry_id=issue.hold.entry_id, reason=reason, at=at, zone=zone, by=by)
+    changed = RewardIssue.objects.filter(pk=issue.pk, state=State.ISSUED).update(state=State.CANCELLED, settled_at=at)
+    if not changed:
+        issue.refresh_from_db()
+    else:
+        issue.state, issue.settled_at = State.CANCELLED, at
+    return issue
+
+
 def release_overdue(*, at: datetime) -> int:
     """Cancel reservations whose hold has run out; how many."""
     hold_ids = points.release_overdue_holds(at=at)

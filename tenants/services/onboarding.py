@@ -3,9 +3,9 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -21,9 +21,9 @@ from django.utils.translation import gettext as _
 
 from tenants.models import Client, Domain, Invitation, Onboarding, Provider, Role
 from tenants.services import audit, schemas
+from tenants.services.invitations import INVITATION_LASTS
 from tenants.services.schemas import TAKEN_FOR
 
-INVITATION_LASTS = timedelta(days=14)
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _RESERVED = {"www", "api", "admin", "mail", "static", "console", "platform"}
@@ -60,6 +60,13 @@ class ClientRequest:
             return self.domain
 
 
+def request_of(filled: Mapping[str, Any]) -> ClientRequest:
+    """What a draft asks for so far; what is missing is empty, and :func:`check` will say so."""
+    known = {one.name for one in fields(ClientRequest)}
+    empty = {"name": "", "trade": "", "currency": "", "time_zone": "", "template": "", "languages": []}
+    return ClientRequest(**{**empty, **{name: value for name, value in filled.items() if name in known}})
+
+
 def check(request: ClientRequest, *, templates: Collection[str]) -> None:
     """Look at all that was asked for. :raises OnboardingRefused: naming every field that is wrong"""
     found = {
@@ -69,12 +76,23 @@ def check(request: ClientRequest, *, templates: Collection[str]) -> None:
         "time_zone": "" if request.time_zone in available_timezones() else _("This time zone is not known."),
         "languages": _languages_problem(request.languages),
         "template": "" if request.template in templates else _("There is no such template."),
-        "slug": _slug_problem(request.slug),
-        "domain": _domain_problem(request.host),
+        **address_problems(slug=request.slug, host=request.host),
         "owner_email": _email_problem(request.owner_email),
     }
     if problems := {name: words for name, words in found.items() if words}:
         raise OnboardingRefused(problems)
+
+
+def address_problems(*, slug: str, host: str) -> dict[str, str]:
+    """What is wrong with a short name and a domain, each empty where nothing is."""
+    return {"slug": _slug_problem(slug), "domain": _domain_problem(host)}
+
+
+def free_slug(name: str) -> str:
+    """A short name after the business' name that no client has, nor the address it leads to."""
+    wanted = slugify(name)[:40].strip("-") or "client"
+    candidates = [wanted, *(f"{wanted}-{number}" for number in range(2, 20)), f"{wanted}-{secrets.token_hex(4)}"]
+    return next(slug for slug in candidates if slug not in _RESERVED and not _is_taken(slug))
 
 
 # ── how far it is ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -85,6 +103,86 @@ def note_request(*, provider: Provider, request: ClientRequest, requested_by: UU
     return Onboarding.objects.create(
         provider=provider, request=asdict(request), requested_by=requested_by, requested_at=at
     )
+
+
+def save_draft(
+    *,
+    provider: Provider,
+    filled: Mapping[str, Any],
+    step: int,
+    requested_by: UUID | None,
+    at: datetime,
+    draft_id: UUID | None = None,
+) -> Onboarding:
+    """
+    Keep what has been filled in so far; nobody carries a draft out. A new one is made without `draft_id`.
+
+    :raises DraftGone: if it was started or discarded meanwhile
+    """
+    if draft_id is None:
+        return Onboarding.objects.create(
+            provider=provider,
+            request=dict(filled),
+            step=step,
+            state=Onboarding.State.DRAFT,
+            requested_by=requested_by,
+            requested_at=at,
+        )
+    draft = Onboarding.objects.filter(pk=draft_id, state=Onboarding.State.DRAFT)
+    if not draft.update(provider=provider, request=dict(filled), step=step, requested_at=at):
+        raise DraftGone(str(draft_id))
+    return Onboarding.objects.select_related("provider").get(pk=draft_id)
+
+
+def start_draft(*, draft_id: UUID, request: ClientRequest, requested_by: UUID | None, at: datetime) -> bool:
+    """
+    Let a draft wait for a worker, in the caller's transaction over the public tables.
+
+    False if it is no draft any more, so that starting twice starts once.
+    """
+    draft = Onboarding.objects.filter(pk=draft_id, state=Onboarding.State.DRAFT)
+    started = draft.update(
+        state=Onboarding.State.WAITING, request=asdict(request), step=0, requested_by=requested_by, requested_at=at
+    )
+    if started:
+        asked = Onboarding.objects.get(pk=draft_id)
+        audit.record(
+            action="onboarding.started",
+            actor=actor_of(asked),
+            subject=request.name,
+            detail={"provider": str(asked.provider_id)},
+            at=at,
+        )
+    return bool(started)
+
+
+def reopen(*, onboarding_id: UUID, step: int, at: datetime) -> bool:
+    """Make a draft of one that failed, so that what was wrong can be put right; False if it did not fail."""
+    failed = Onboarding.objects.filter(pk=onboarding_id, state=Onboarding.State.FAILED, client=None)
+    return bool(failed.update(state=Onboarding.State.DRAFT, step=step, requested_at=at, begun_at=None))
+
+
+def discard(onboarding: Onboarding, *, actor: str, at: datetime) -> bool:
+    """
+    Throw away a draft, or one that failed, in the caller's transaction; False if it is neither any more.
+
+    The audit keeps whose it was.
+    """
+    states = [Onboarding.State.DRAFT, Onboarding.State.FAILED]
+    gone, _kinds = Onboarding.objects.filter(pk=onboarding.pk, state__in=states, client=None).delete()
+    if gone:
+        audit.record(
+            action="onboarding.discarded",
+            actor=actor,
+            subject=str(onboarding.request.get("name", ""))[:200],
+            detail={"provider": str(onboarding.provider_id)},
+            at=at,
+        )
+    return bool(gone)
+
+
+class DraftGone(Exception):
+    """The draft was started or discarded meanwhile."""
 
 
 def begin(*, onboarding_id: UUID, at: datetime) -> Onboarding | None:
@@ -141,7 +239,7 @@ def new_client(*, provider: Provider, request: ClientRequest, schema_name: str, 
     """The client that this is going to be, not saved: enough to stand in its schema."""
     return Client(
         provider=provider,
-        slug=request.slug or _free_slug(request.name),
+        slug=request.slug or free_slug(request.name),
         name=request.name.strip(),
         schema_name=schema_name,
         trade=request.trade,
@@ -255,13 +353,6 @@ def _email_problem(email: str) -> str:
     except ValidationError:
         return _("This is not an e-mail address.")
     return _("This e-mail address is too long.") if len(email) > 254 else ""
-
-
-def _free_slug(name: str) -> str:
-    """A slug after the name that no client has, nor the address it leads to."""
-    wanted = slugify(name)[:40].strip("-") or "client"
-    candidates = [wanted, *(f"{wanted}-{number}" for number in range(2, 20)), f"{wanted}-{secrets.token_hex(4)}"]
-    return next(slug for slug in candidates if slug not in _RESERVED and not _is_taken(slug))
 
 
 def _is_taken(slug: str) -> bool:

@@ -45,17 +45,17 @@ def test_the_ledger_says_of_each_movement_what_and_why(till: Machine, ana: Answe
     entries = till.get("/members/ana-1/ledger")["results"]
 
     assert [(entry["kind"], entry["amount"], entry["balance_after"], entry["sentence"]) for entry in entries] == [
-        ("spend", -40, 12, "40 Points spent on a reward."),
-        ("adjust", -5, 52, "5 Points taken by hand: a frown"),
-        ("adjust", 7, 57, "7 Points added by hand: a smile"),
-        ("reverse", -12, 50, "12 Points taken back with the cancelled purchase V-1."),
-        ("earn", 12, 62, "12 Points for purchase R-1."),
-        ("earn", 50, 50, "50 Points for joining."),
+        ("spend", -40, 12, "40 points spent on a reward."),
+        ("adjust", -5, 52, "5 points taken by hand: a frown"),
+        ("adjust", 7, 57, "7 points added by hand: a smile"),
+        ("reverse", -12, 50, "12 points taken back with the cancelled purchase V-1."),
+        ("earn", 12, 62, "12 points for purchase R-1."),
+        ("earn", 50, 50, "50 points for joining."),
     ]
     assert [[trace["sentence"] for trace in entry["traces"]] for entry in entries[-3:]] == [
-        ["12 Points given under “A point per euro” were taken back."],
-        ["“A point per euro” gave 12 Points."],
-        ["“Fifty for joining” gave 50 Points."],
+        ["12 points given under “A point per euro” were taken back."],
+        ["“A point per euro” gave 12 points."],
+        ["“Fifty for joining” gave 50 points."],
     ]
     assert entries[-2]["document"] == "R-1"
     assert entries[-3]["corrects"] == entries[-2]["id"]
@@ -132,8 +132,8 @@ def test_a_trip_banks_points_by_its_days(till: Machine, ana: Answer) -> None:
 
     assert points_of(till, "ana-1") == 50 + 10000
     found = till.get(f"/activities/{made['id']}")
-    assert (found["credit"], found["entries"][0]["sentence"]) == ("credited", "10,000 Points for a trip.")
-    assert [trace["sentence"] for trace in found["traces"]] == ["“Trips by days” gave 10,000 Points."]
+    assert (found["credit"], found["entries"][0]["sentence"]) == ("credited", "10,000 points for a trip.")
+    assert [trace["sentence"] for trace in found["traces"]] == ["“Trips by days” gave 10,000 points."]
     assert [one["reference"] for one in till.get("/activities?kind=trip&member=ana-1")["results"]] == ["T-1"]
 
 

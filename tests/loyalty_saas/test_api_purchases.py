@@ -10,7 +10,7 @@ from django.utils import timezone
 from loyalty_saas import workers
 from members.models import LedgerEntry, Purchase, PurchaseLine, WorkItem
 from programs.models import Location, Product
-from programs.services import add_location
+from programs.services.catalogue import add_location
 from tenants.models import Client
 from tests.loyalty_saas.shops import counted_queries, credit, join, open_shop, points_of, sale
 from tests.machines import Answer, Machine, bind
@@ -42,8 +42,8 @@ def test_a_sale_is_answered_with_what_it_will_bring_and_credited_after(till: Mac
     assert (found["credit"], found["amount"], found["currency"], found["source"]) == ("credited", 681, "EUR", "api")
     assert {(entry["unit"], entry["amount"]) for entry in found["entries"]} == {("points", 6), ("stamps", 2)}
     assert {trace["sentence"] for trace in found["traces"]} == {
-        "“A point per euro” gave 6 Points.",
-        "“A stamp per coffee” gave 2 Stamps.",
+        "“A point per euro” gave 6 points.",
+        "“A stamp per coffee” gave 2 stamps.",
     }
     assert points_of(till, "ana-1") == 56
 
@@ -186,9 +186,9 @@ def test_a_return_takes_back_what_its_lines_earned_part_by_part(till: Machine, s
     found = till.get(f"/purchases/{first['id']}")
     assert (found["sale"], found["amount"], found["credit"]) == ("R-1", -1000, "credited")
     assert [(line["quantity"], line["amount"]) for line in found["lines"]] == [("-1.000", -1000)]
-    assert [entry["sentence"] for entry in found["entries"]] == ["10 Points taken back with return B-1."]
+    assert [entry["sentence"] for entry in found["entries"]] == ["10 points taken back with return B-1."]
     assert [trace["sentence"] for trace in found["traces"]] == [
-        "10 Points given under “A point per euro” were taken back."
+        "10 points given under “A point per euro” were taken back."
     ]
     assert till.get(f"/purchases/{sold['id']}")["lines"][0]["returned"] == "1.000"
 
@@ -274,8 +274,8 @@ def test_a_preview_shows_every_rule_and_leaves_no_trace(till: Machine, ana: Answ
 
     assert shown["credits"] == [{"unit": "points", "amount": 10}, {"unit": "stamps", "amount": 3}]
     assert {trace["rule"]: trace["sentence"] for trace in shown["traces"]} == {
-        "euro": "“A point per euro” gave 10 Points.",
-        "coffee": "“A stamp per coffee” gave 3 Stamps instead of 5 Stamps: the limit for one purchase was reached.",
+        "euro": "“A point per euro” gave 10 points.",
+        "coffee": "“A stamp per coffee” gave 3 stamps instead of 5 stamps: the limit for one purchase was reached.",
     }
     assert (Purchase.objects.count(), WorkItem.objects.count(), LedgerEntry.objects.count()) == before
 

@@ -22,7 +22,7 @@ from loyalty_saas.api.problems import PROBLEMS
 from loyalty_saas.api.schema import described
 from loyalty_saas.management.commands import api_schema
 from loyalty_saas.wsgi import application
-from programs.services import add_location
+from programs.services.catalogue import add_location
 from tenants.context import client_connection
 from tenants.models import Client, Onboarding, Provider
 from tests.loyalty_saas.shops import PROGRAM, credit, sale

@@ -11,6 +11,8 @@ from django.utils import translation
 
 from loyalty_saas.sentences import Why, why_offer, why_points
 from members.models import Insight
+from programs.models import Product
+from tenants.models import Client
 
 NAMES = {"double": "Double coffee"}
 
@@ -23,31 +25,31 @@ def why(result: str, amount: int = 0, reason: str = "", **detail: Any) -> Why:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (why("fired", 1200), "“Coffee” gave 1,200 Stamps."),
+        (why("fired", 1200), "“Coffee” gave 1,200 stamps."),
         (
             why("fired", 3, lost_to="double", lost_lines=2),
-            "“Coffee” gave 3 Stamps. On 2 lines “Double coffee” counted instead.",
+            "“Coffee” gave 3 stamps. On 2 lines “Double coffee” counted instead.",
         ),
         (
             why("fired", 3, lost_to="double", lost_lines=1),
-            "“Coffee” gave 3 Stamps. On 1 line “Double coffee” counted instead.",
+            "“Coffee” gave 3 stamps. On 1 line “Double coffee” counted instead.",
         ),
-        (why("fired", -3, "taken_back"), "3 Stamps given under “Coffee” were taken back."),
+        (why("fired", -3, "taken_back"), "3 stamps given under “Coffee” were taken back."),
         (
             why("fired", -3, "taken_back", forgiven=2),
-            "3 Stamps given under “Coffee” were taken back. 2 Stamps of this return had been spent and were let go.",
+            "3 stamps given under “Coffee” were taken back. 2 stamps of this return had been spent and were let go.",
         ),
         (
             why("capped", 3, "cap:per_purchase", before_cap=5),
-            "“Coffee” gave 3 Stamps instead of 5 Stamps: the limit for one purchase was reached.",
+            "“Coffee” gave 3 stamps instead of 5 stamps: the limit for one purchase was reached.",
         ),
         (
             why("capped", 0, "cap:per_member:month", before_cap=5),
-            "“Coffee” gave nothing instead of 5 Stamps: the member's limit for the month was reached.",
+            "“Coffee” gave nothing instead of 5 stamps: the member's limit for the month was reached.",
         ),
         (
             why("lost_to", 0, "lost_to:double", would_earn=5),
-            "“Coffee” would have given 5 Stamps, but “Double coffee” counted instead.",
+            "“Coffee” would have given 5 stamps, but “Double coffee” counted instead.",
         ),
         (why("lost_to", 0, "lost_to:gone"), "“Coffee” did not count: “gone” counted instead."),
         (why("not_eligible", 0, "condition:category"), "“Coffee” did not apply: it is for other categories."),
@@ -102,7 +104,14 @@ def test_decimals_of_a_unit_are_shown() -> None:
         assert "100,50" in why_points(money)
 
 
-@pytest.mark.parametrize("reason", [*Insight.Segment.values, "favourite", "welcome"])
+def test_a_favourite_is_called_what_the_catalogue_calls_it(acme: Client) -> None:
+    Product.objects.create(sku="FLW", name="Flat white")
+    for sku, words in (("FLW", "Flat white"), ("OLD", "OLD")):
+        assigned = SimpleNamespace(reason="favourite", figures={"favourite": sku})
+        assert why_offer(assigned, currency="EUR") == f"Bought most often: {words}."  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reason", [*Insight.Segment.values, "welcome"])
 def test_every_offer_has_a_reason_that_can_be_said(reason: str) -> None:
     figures = {
         "purchases": 7,

@@ -52,8 +52,8 @@ def week(acme: Client, ana: Member, bob: Member) -> None:
 
 
 def day(client: Client, which: date) -> dict[str, Any]:
-    names = ("members", "new_members", "active_members", "sales", "returns", "revenue", "repeat_revenue", "earned", "reversed",
-             "spent", "outstanding", "waiting", "parked")  # fmt: skip
+    names = ("members", "new_members", "active_members", "sales", "repeat_sales", "returns", "revenue", "repeat_revenue",
+             "earned", "reversed", "spent", "outstanding", "waiting", "parked")  # fmt: skip
     row = KpiDay.objects.get(client=client, day=which)
     return {name: getattr(row, name) for name in names if getattr(row, name)}
 
@@ -65,12 +65,12 @@ def test_each_local_day_has_its_own_figures(acme: Client, week: None) -> None:
         "members": 2, "active_members": 2, "sales": 3, "revenue": 2000, "earned": 2000, "outstanding": 2000,
     }  # fmt: skip
     assert day(acme, THURSDAY) == {
-        "members": 3, "new_members": 1, "active_members": 2, "sales": 2, "revenue": 740, "repeat_revenue": 700,
+        "members": 3, "new_members": 1, "active_members": 2, "sales": 2, "repeat_sales": 1, "revenue": 740, "repeat_revenue": 700,
         "earned": 740, "outstanding": 2740,
     }  # fmt: skip
     assert day(acme, FRIDAY) == {
-        "members": 3, "active_members": 3, "sales": 1, "returns": 2, "revenue": 9000 - 700, "repeat_revenue": 9000 - 700,
-        "reversed": 500, "spent": 100, "outstanding": 2140, "parked": 1,
+        "members": 3, "active_members": 3, "sales": 1, "repeat_sales": 1, "returns": 2, "revenue": 9000 - 700,
+        "repeat_revenue": 9000 - 700, "reversed": 500, "spent": 100, "outstanding": 2140, "parked": 1,
     }  # fmt: skip
 
 

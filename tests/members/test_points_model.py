@@ -220,7 +220,8 @@ class Life:
         fits = self.paper.sight(self.now)[1] >= amount
         self._expects(None if fits else NotEnoughPoints, lambda: adjust(self.member, -amount, at=self.now))
         if fits:
-            self.paper.take_back(amount, self.now, None)
+            for pot, part in self.paper.pick(amount, self.now) or []:
+                pot.left -= part
 
 
 DEEDS = ["buy", "buy", "wait", "wait", "bring_back", "bring_half_back", "hold", "hold", "capture", "void", "restore",

@@ -10,7 +10,8 @@ from members.models import LedgerEntry, Member
 from programs.models import EarningRule, Location, Product, Program, Tier, UnitType
 from programs.queries import NoProgram, products_by_sku, program_in_force, unit_by_code, units
 from programs.rules import ProgramError
-from programs.services import add_location, next_version, put_products
+from programs.services.catalogue import add_location, put_products
+from programs.services.publishing import next_version
 from rewards.models import Offer, Reward
 from tenants.context import use_client
 from tenants.models import Client

@@ -16,6 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from loyalty_saas import tasks
+from loyalty_saas.flows import invitations
 from loyalty_saas.flows import onboarding as flow
 from loyalty_saas.flows import programs as program_flow
 from programs.models import Program
@@ -268,7 +269,7 @@ def test_a_letter_that_cannot_be_sent_does_not_undo_the_client(
     def refuse(*args: Any) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(flow, "send_mail", refuse)
+    monkeypatch.setattr(invitations, "send_mail", refuse)
     made = flow.onboard(onboarding_id=_ask(provider, owner_email="owner@example.com").pk, at=_now())
 
     assert made.onboarding.state == State.DONE

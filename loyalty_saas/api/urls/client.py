@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 
 from loyalty_saas.api.activities import Activities, OneActivity
-from loyalty_saas.api.front import Description, Elsewhere
+from loyalty_saas.api.front import Description, Elsewhere, ProblemMeaning
 from loyalty_saas.api.members import MemberConsents, MemberIdentifiers, MemberMerge, Members, OneMember
 from loyalty_saas.api.points import Adjustments, MemberBalance, MemberLedger, MemberTier
 from loyalty_saas.api.program import Figures, Locations, ParkedReturns, TheProgram
@@ -38,6 +38,7 @@ _v1 = [
     path("program", TheProgram.as_view(), name="program"),
     path("figures", Figures.as_view(), name="figures"),
     path("locations", Locations.as_view(), name="locations"),
+    path("problems/<str:code>", ProblemMeaning.as_view(), name="problem"),
     path("schema/", Description.as_view(face="client"), name="schema"),
     path("schema", Description.as_view(face="client")),
 ]

@@ -2,7 +2,7 @@
 
 from django.urls import include, path, re_path
 
-from loyalty_saas.api.front import Description, Elsewhere
+from loyalty_saas.api.front import Description, Elsewhere, ProblemMeaning
 from loyalty_saas.api.providers import ClientKpis, Clients, OneClient, OneOnboarding, ResumeClient, SuspendClient
 
 app_name = "api"
@@ -14,6 +14,7 @@ _v1 = [
     path("clients/<str:slug>/suspend", SuspendClient.as_view(), name="client-suspend"),
     path("clients/<str:slug>/resume", ResumeClient.as_view(), name="client-resume"),
     path("onboardings/<str:onboarding>", OneOnboarding.as_view(), name="onboarding"),
+    path("problems/<str:code>", ProblemMeaning.as_view(), name="problem"),
     path("schema/", Description.as_view(face="platform"), name="schema"),
     path("schema", Description.as_view(face="platform")),
 ]

@@ -31,6 +31,7 @@ from members.models import ImportJob, Purchase
 from members.queries import client_figures
 from members.services.accrual import waiting
 from members.services.refusals import Refused
+from programs.services.tills import new_pin
 from tenants.context import client_connection, public_atomic, use_client
 from tenants.models import Client, Provider, Role
 from tenants.queries import primary_url, url_on
@@ -148,7 +149,17 @@ class Command(BaseCommand):
         clients.append(self._load_made_up(provider, HIKING, hiking.generate))
         if log:
             clients.append(self._load_log(provider, log=log, currency=currency))
+        self.pins = {client.slug: self._add_staff(client) for client in clients}
         return clients
+
+    def _add_staff(self, client: Client) -> dict[str, str]:
+        """Clerks for the till, with the same PINs at every start."""
+        with self._inside(client):
+            return loading.add_staff(
+                staff=loading.STAFF.get(client.slug, loading.OTHERS),
+                pin_of=lambda name: _remembered(self.state / "demo.json", f"pin {client.slug} {name}", new_pin),
+                at=timezone.now(),
+            )
 
     def _load_music(self, provider: Provider) -> Client:
         file = Path(settings.BASE_DIR) / "data" / "cdnow_sample.csv.gz"
@@ -259,6 +270,8 @@ class Command(BaseCommand):
                 f"    --client {client.slug}: {counted['sales']:,} sales, {counted['returns']:,} returns, "
                 f"{counted['members']:,} members, balance {counted['balance']:,}"
             )
+            pins = ", ".join(f"{name} {pin}" for name, pin in self.pins[client.slug].items())
+            self._tell(f"    Till: make its code at {primary_url(client, '/staff/tills/')}   PINs: {pins}")
         self._tell(f"\n  API       {primary_url(clients[0], '/api/v1/')}   key {self._api_key(clients[0])}")
         self._tell("\nCtrl-C stops everything.\n")
 

@@ -1,0 +1,1 @@
+"""Changes to programs, catalogue, and the tills with those who work at them."""
