@@ -84,7 +84,7 @@ class BrandForm(forms.Form):
     )
     accent = forms.RegexField(
         label=gettext_lazy("Colour"),
-        regex=r"^#[0-9a-fA-F]{6}$",
+        regex=r"^#[0-9a-fA-F]{6}\Z",
         required=False,
         widget=forms.TextInput(attrs={"type": "color"}),
         error_messages={"invalid": gettext_lazy("This is not a colour such as #0f766e.")},

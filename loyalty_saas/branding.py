@@ -1,6 +1,7 @@
 """How a house's pages look: tokens checked for contrast and written as a style sheet of ours, a logo drawn anew."""
 
 import io
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tenants.access import Actor, admits
 from tenants.models import Brand, Client, Provider
@@ -28,12 +29,27 @@ READABLE: Final = 4.6
 """A little above WCAG 2.2, 1.4.3 (4.5:1), for rounding."""
 LOGO_EDGE: Final = 256
 LOGO_BYTES: Final = 5 * 1024 * 1024
-LOGO_PIXELS: Final = 40_000_000
+LOGO_PIXELS: Final = 16_000_000
 TYPEFACES: Final = {
     Brand.Typeface.SYSTEM: 'ui-sans-serif, system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif',
     Brand.Typeface.SERIF: 'ui-serif, Georgia, "Noto Serif", "Times New Roman", serif',
 }
 CORNERS: Final = {Brand.Corners.ROUND: ("1.5rem", "0.875rem"), Brand.Corners.SQUARE: ("0.25rem", "0.125rem")}
+
+_BROKEN: Final = (
+    UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow says of a file that is no picture, or one with something wrong in it."""
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How to set upright what a camera held another way. (EXIF 2.3, Orientation)"""
 
 
 class LogoRefused(ValueError):
@@ -80,7 +96,7 @@ def _look(houses: tuple[UUID | None, UUID]) -> Look:
         return PLAIN
     return Look(
         brand_id=brand.pk,
-        version=int(brand.changed_at.timestamp()),
+        version=int(brand.changed_at.timestamp() * 1000),
         has_logo=brand.logo is not None,
         has_tokens=bool(brand.accent) or brand.typeface in TYPEFACES or brand.corners in CORNERS,
         accent=brand.accent,
@@ -121,16 +137,24 @@ def draw_logo(upload: Any) -> bytes:
     try:
         with Image.open(upload, formats=("PNG", "JPEG", "WEBP")) as picture:
             if picture.width * picture.height > LOGO_PIXELS:
-                raise LogoRefused(_("The picture has more than 40 million pixels."))
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as broken:
+                raise LogoRefused(_("The picture has more than 16 million pixels."))
+            upright = _small(picture)
+    except _BROKEN as broken:
         if isinstance(broken, LogoRefused):
             raise
         raise LogoRefused(_("This is not a picture we can read: use PNG, JPEG or WebP.")) from broken
-    upright.thumbnail((LOGO_EDGE, LOGO_EDGE))
     drawn = io.BytesIO()
     Image.frombytes("RGBA", upright.size, upright.tobytes()).save(drawn, "PNG", optimize=True)
     return drawn.getvalue()
+
+
+def _small(opened: Image.Image) -> Image.Image:
+    """An opened picture upright and within the edge, made small first: a large one is never held twice if it can be."""
+    turn = _TURNS.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
+    whole = opened.convert("RGBA") if opened.mode in {"1", "P"} or "transparency" in opened.info else opened
+    whole.thumbnail((LOGO_EDGE, LOGO_EDGE))
+    small = whole.convert("RGBA")
+    return small if turn is None else small.transpose(turn)
 
 
 def contrast(one: Colour, other: Colour) -> float:

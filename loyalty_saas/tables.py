@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 
@@ -11,8 +12,13 @@ from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.functional import Promise
 
-_FORMULA: Final = re.compile(r"^[\s'\"\u200b\ufeff]*[=+\-@|\t\r＝＋－＠]")
-_NUMBER: Final = re.compile(r"^-?[0-9]+([.,][0-9]+)?$")
+# What spreadsheets, or whoever cleans a file for them, may drop before they look at a cell: blanks, quotes, no width.
+_DROPPED: Final = r"[\s'\"\x00-\x1f\x7f\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*"
+_BEGINS: Final = r"[=+\-@|\u2212\ufe62\ufe63\ufe66\ufe6b＝＋－＠｜]"
+_FORMULA: Final = re.compile(rf"{_DROPPED}{_BEGINS}|[\t\r]")
+# A spreadsheet set to a country that writes decimals with a comma parts cells at semicolons, quoted or not.
+_FORMULA_INSIDE: Final = re.compile(rf"([;\t\r\n])(?={_DROPPED}{_BEGINS})")
+_NUMBER: Final = re.compile(r"-?[0-9]+([.,][0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -125,11 +131,13 @@ def csv_response(*, name: str, head: Sequence[str], lines: Iterable[Sequence[obj
 
 def safe_cell(value: object) -> object:
     """A cell that no spreadsheet takes for a formula; numbers stay numbers. (OWASP, CSV injection)"""
-    if value is None:
-        return ""
-    if not isinstance(value, str) or _NUMBER.match(value) or not _FORMULA.match(value):
-        return value
-    return f"'{value}"
+    if value is None or isinstance(value, int | float | Decimal):
+        return "" if value is None else value
+    text = str(value)
+    if _NUMBER.fullmatch(text):
+        return text
+    text = _FORMULA_INSIDE.sub(r"\1'", text)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 class _Line:

@@ -29,23 +29,23 @@ RUN_AXE = """async () => {
 
 
 @contextmanager
-def chromium_running(*options: str) -> Iterator[Browser]:
-    """The system's Chromium."""
+def launching() -> Iterator[Callable[..., Browser]]:
+    """A function that starts the system's Chromium with options of its own."""
     assert CHROMIUM, "Install Chromium: these tests look at pages as people do."
     # Playwright keeps a loop running in this thread, and Django would take every query for one inside it.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
-        yield one
-        one.close()
+        yield lambda *options: playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The system's Chromium, one for all tests of a file."""
-    with chromium_running() as one:
+    with launching() as launch:
+        one = launch()
         yield one
+        one.close()
 
 
 class Watched:

@@ -2,25 +2,17 @@
 
 from uuid import UUID
 
-import phonenumbers
-from babel.core import get_global
 from django.utils.translation import gettext as _
 
 from loyalty_saas.api.base import ApiRequest
 from loyalty_saas.api.problems import Problem
+from loyalty_saas.identifiers import as_phone, spellings
 from members.queries import member_ids_for
 from members.services.refusals import UnknownMember
 from programs.models import Location
 from programs.queries import Unit, location_by_code, unit_by_code
-from tenants.context import current_client
-from tenants.models import Client
 
 LONGEST_REFERENCE = 254
-
-
-def region_of(client: Client) -> str:
-    """The country whose phone numbers may be written without a country code: that of the client's time zone."""
-    return str(get_global("zone_territories").get(client.time_zone) or "ZZ")
 
 
 def member_id_of(reference: str, *, field: str = "") -> UUID:
@@ -31,27 +23,12 @@ def member_id_of(reference: str, *, field: str = "") -> UUID:
     """
     bare = reference.strip()
     if bare and len(bare) <= LONGEST_REFERENCE and "\x00" not in bare:
-        spellings = _spellings(bare)
-        found = member_ids_for(spellings) or member_ids_for(_as_phone(bare))
-        for spelling in (*spellings, *found):
+        written = spellings(bare)
+        found = member_ids_for(written) or member_ids_for(as_phone(bare))
+        for spelling in (*written, *found):
             if spelling in found:
                 return found[spelling]
     raise UnknownMember(_("No member has this identifier."), field=field)
-
-
-def _spellings(bare: str) -> list[str]:
-    """As written, as e-mails and ids are kept, as cards and numbers are kept."""
-    return list(dict.fromkeys([bare, bare.lower(), bare.replace(" ", "").upper()]))
-
-
-def _as_phone(bare: str) -> list[str]:
-    if not all(c.isdigit() or c in "+-/(). " for c in bare) or sum(c.isdigit() for c in bare) < 6:
-        return []
-    try:
-        number = phonenumbers.parse(bare, region_of(current_client()))
-    except phonenumbers.NumberParseException:
-        return []
-    return [phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)]
 
 
 def location_for(request: ApiRequest, code: str | None) -> tuple[UUID | None, str]:

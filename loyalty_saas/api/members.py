@@ -16,9 +16,10 @@ from loyalty_saas import workers
 from loyalty_saas.api.base import MEMBER_IN_PATH, ApiRequest, ApiView, Body, body_of, note, operation, page
 from loyalty_saas.api.fields import OPTIONAL, Choice, Day, Input, Text, Truth
 from loyalty_saas.api.keys import once, respond
-from loyalty_saas.api.lookups import member_id_of, region_of
+from loyalty_saas.api.lookups import member_id_of
 from loyalty_saas.api.pages import Listing, page_shape
 from loyalty_saas.flows.purchases import zone
+from loyalty_saas.identifiers import region_of
 from members.models import Identifier, Member
 from members.queries import member_by_id
 from members.services import enrolment

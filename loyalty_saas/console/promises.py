@@ -1,6 +1,5 @@
 """What a template's program promises, in sentences, for somebody who has to choose one."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +7,7 @@ from functools import lru_cache
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from loyalty_saas.flows.programs import TEMPLATES, templates
+from loyalty_saas.flows.programs import template_document, templates, viewer_language
 from loyalty_saas.templatetags.loyalty import money, number
 from programs.rules import ProgramSpec, TierSetSpec, parse_program
 
@@ -25,13 +24,14 @@ class Promises:
 
 
 def all_promises(*, currency: str) -> list[Promises]:
-    """Those of every template; amounts of money are written in `currency`."""
-    return [_promises(code, _program(code), currency) for code in templates()]
+    """Those of every template in the viewer's language; amounts of money are written in `currency`."""
+    language = viewer_language()
+    return [_promises(code, _program(code, language), currency) for code in templates()]
 
 
 @lru_cache(maxsize=16)
-def _program(code: str) -> ProgramSpec:
-    return parse_program(json.loads((TEMPLATES / f"{code}.program.json").read_text(encoding="utf-8")))
+def _program(code: str, language: str) -> ProgramSpec:
+    return parse_program(template_document(code, language=language))
 
 
 def _promises(code: str, program: ProgramSpec, currency: str) -> Promises:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import get_language
 
 from loyalty_saas import workers
 from programs.models import Program
@@ -19,6 +20,8 @@ from rewards.services import publish_rewards
 from tenants.context import current_client
 
 TEMPLATES = Path(settings.BASE_DIR) / "data" / "templates"
+_PROGRAM = ".program.json"
+_TEXTS = frozenset({"name", "text", "benefits"})
 
 
 def publish(*, document: Mapping[str, Any], at: datetime, by: UUID | None = None) -> Program:
@@ -54,20 +57,51 @@ def publish_draft(*, seen: datetime, in_force: int | None, at: datetime, by: UUI
 
 
 def templates() -> dict[str, str]:
-    """The names of the templates by their code."""
-    return {path.name.removesuffix(".program.json"): _read(path)["name"] for path in sorted(TEMPLATES.glob("*.json"))}
+    """The names of the templates by their code, in the viewer's language."""
+    language = viewer_language()
+    return {code: template_document(code, language=language)["name"] for code in _codes()}
 
 
-def apply_template(*, template: str, at: datetime, by: UUID | None = None) -> Program:
-    """Publish a template's program in the client we stand in. :raises KeyError: unknown template"""
-    return publish(document=template_document(template), at=at, by=by)
+def apply_template(*, template: str, at: datetime, by: UUID | None = None, language: str = "") -> Program:
+    """
+    Publish a template's program in the client we stand in, in `language` or else the client's first.
+
+    :raises KeyError: unknown template
+    """
+    return publish(document=template_document(template, language=language), at=at, by=by)
 
 
-def template_document(template: str) -> dict[str, Any]:
-    """What a template holds. :raises KeyError: unknown template"""
-    if template not in templates():
+def template_document(template: str, *, language: str = "") -> dict[str, Any]:
+    """
+    What a template holds, its texts in `language`, or else in the first language of the client we stand in.
+
+    In a language that it was not translated to it is English.
+
+    :raises KeyError: unknown template
+    """
+    if template not in _codes():
         raise KeyError(template)
-    return _read(TEMPLATES / f"{template}.program.json")
+    document = _read(TEMPLATES / f"{template}{_PROGRAM}")
+    words = TEMPLATES / f"{template}.{(language or current_client().language).partition('-')[0]}.json"
+    return _translated(document, words=_read(words)) if words.exists() else document
+
+
+def viewer_language() -> str:
+    """The language of whoever looks on."""
+    return get_language() or settings.LANGUAGE_CODE
+
+
+def _codes() -> list[str]:
+    return sorted(path.name.removesuffix(_PROGRAM) for path in TEMPLATES.glob(f"*{_PROGRAM}"))
+
+
+def _translated(found: Any, *, words: Mapping[str, str], is_text: bool = False) -> Any:
+    """A document with its texts replaced, wherever they stand; codes and numbers stay."""
+    if isinstance(found, dict):
+        return {key: _translated(value, words=words, is_text=key in _TEXTS) for key, value in found.items()}
+    if isinstance(found, list):
+        return [_translated(value, words=words, is_text=is_text) for value in found]
+    return words.get(found, found) if is_text and isinstance(found, str) else found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_permissions_policy.decorators import permissions_policy_override
 
 from loyalty_saas import workers
-from loyalty_saas.api.lookups import region_of
 from loyalty_saas.api.problems import status_of
 from loyalty_saas.faces import TillRequest
+from loyalty_saas.identifiers import region_of
 from loyalty_saas.templatetags.loyalty import money, number
 from loyalty_saas.till import work_find, work_rewards, work_sales, work_undo
 from loyalty_saas.till.forms import EnrolmentForm

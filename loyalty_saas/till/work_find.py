@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import phonenumbers
 from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
-from loyalty_saas.api.lookups import region_of
+from loyalty_saas.identifiers import as_phone, spellings
 from members.models import Identifier, Member
 from members.queries import member_ids_for
 from members.services.refusals import Refused
@@ -115,19 +114,9 @@ def _by_code(bare: str) -> Found | None:
 
 
 def _by_identifier(bare: str) -> Found | None:
-    spellings = list(dict.fromkeys([bare, bare.lower(), bare.replace(" ", "").upper(), *_as_phone(bare)]))
-    found = member_ids_for(spellings)
-    return next((Found(member_id=found[one]) for one in spellings if one in found), None)
-
-
-def _as_phone(bare: str) -> list[str]:
-    if not all(c.isdigit() or c in "+-/(). " for c in bare) or sum(c.isdigit() for c in bare) < 6:
-        return []
-    try:
-        number = phonenumbers.parse(bare, region_of(current_client()))
-    except phonenumbers.NumberParseException:
-        return []
-    return [phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)]
+    written = [*spellings(bare), *as_phone(bare)]
+    found = member_ids_for(written)
+    return next((Found(member_id=found[one]) for one in written if one in found), None)
 
 
 def _by_name(bare: str) -> Found:

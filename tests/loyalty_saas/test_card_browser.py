@@ -1,7 +1,5 @@
 """The member's card on a phone, in a real browser: opened by a link, why these points, the code, without a network."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,33 +7,22 @@ from uuid import UUID
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from members.services.cards import make_link
 from tenants.models import Client
+from tests.browsers import chromium
 from tests.loyalty_saas.shops import credit, sale
 from tests.machines import Answer, Machine
 
+__all__ = ["chromium"]
+
 PHONE: ViewportSize = {"width": 390, "height": 844}
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 KEPT = """async () => {
     const names = await caches.keys();
     if (!names.includes("card-pages")) return [];
     return (await (await caches.open("card-pages")).keys()).map((one) => new URL(one.url).pathname).sort();
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """The system's Chromium."""
-    assert CHROMIUM, "Install Chromium: these tests look at pages as people do."
-    # Playwright keeps a loop running in this thread, and Django would take every query for one inside it.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 class Phone:

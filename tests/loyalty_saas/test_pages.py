@@ -115,8 +115,9 @@ PAGES = [
     PageToSee("card:offline", "/card/offline/", "guest", CARD),
     PageToSee("account_login", "/accounts/login/", "guest"),
     PageToSee("account_reset_password", "/accounts/password/reset/", "guest"),
-    PageToSee("styleguide", "/styleguide/", "stranger"),
+    PageToSee("styleguide", "/styleguide/", "stranger", TILL),
 ]
+WEIGHTS: dict[str, int] = {}
 SHOTS = os.environ.get("SCREENSHOTS")
 
 
@@ -171,6 +172,7 @@ def test_page_is_sound_in_every_size(page: PageToSee, world: houses.Houses, watc
     one.page.emulate_media(color_scheme="dark")
     keep(one, f"{page.name}-{SIZES[page.sizes[-1]][0]}-dark")
     one.is_sound()
+    WEIGHTS[page.name] = one.weight
     assert one.weight < KILOBYTES * 1000, one.weights
 
 
@@ -215,6 +217,14 @@ def test_every_page_asks_the_database_few_questions(world: houses.Houses, capsys
     with capsys.disabled():
         print(f"\nQueries per page, at most {QUERIES}:", ", ".join(f"{name} {n}" for name, n in counts.items()))  # noqa: T201
     assert {name: n for name, n in counts.items() if not 0 <= n <= QUERIES} == {}
+
+
+def test_what_the_pages_weigh_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    heaviest = sorted(WEIGHTS.items(), key=lambda item: -item[1])
+    said = ", ".join(f"{name} {weight / 1000:.1f}" for name, weight in heaviest)
+    with capsys.disabled():
+        print(f"\nScripts and styles per page, compressed, in kB, below {KILOBYTES}:", said)  # noqa: T201
+    assert all(weight < KILOBYTES * 1000 for weight in WEIGHTS.values())
 
 
 def only_changes(view: Any) -> bool:

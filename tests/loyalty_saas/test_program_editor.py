@@ -424,7 +424,7 @@ def test_a_button_that_does_not_exist_does_nothing(owner: ClientBrowser, do: str
 
 # ── there and back ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-TEMPLATES = sorted((settings.BASE_DIR / "data" / "templates").glob("*.json"))
+TEMPLATES = sorted((settings.BASE_DIR / "data" / "templates").glob("*.program.json"))
 
 
 @pytest.mark.parametrize("template", [path.stem.removesuffix(".program") for path in TEMPLATES])

@@ -1,9 +1,7 @@
 """A clerk at the till, in a real browser, through the real server and worker."""
 
 import io
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import segno
 from django.db import transaction
 from django.utils import timezone
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from members.models import Member, Purchase
 from members.queries import balances
@@ -23,11 +21,11 @@ from programs.models import Location, Product
 from programs.services import tills
 from rewards.models import RewardIssue
 from tenants.models import Client
+from tests.browsers import launching
 from tests.live import Worker, wait_until
 from tests.loyalty_saas.shops import credit, open_shop
 
 COUNTER, PHONE = (1024, 768), (390, 844)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PIN = "829417"
 LOSE_ONE_ANSWER = """() => {
     const whole = window.fetch;
@@ -44,12 +42,8 @@ FAULTLESS = re.compile(r"status of 422|ERR_INTERNET_DISCONNECTED")
 @pytest.fixture(scope="module")
 def launch() -> Iterator[Callable[..., Browser]]:
     """`launch(*args)` starts the system's Chromium."""
-    assert CHROMIUM, "Install Chromium: these tests look at pages as people do."
-    # Playwright keeps a loop running in this thread, and Django would take every query for one inside it.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with sync_playwright() as playwright:
-        yield lambda *args: playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *args])
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+    with launching() as start:
+        yield start
 
 
 @pytest.fixture(scope="module")

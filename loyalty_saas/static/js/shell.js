@@ -73,3 +73,6 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", (event) => {
   document.querySelectorAll("details.more[open]").forEach((one) => one.contains(event.target) || (one.open = false));
 });
+
+/* On a phone the tab of this page may stand beyond the edge of its row. */
+document.querySelectorAll(".tabs [aria-current]").forEach((tab) => tab.scrollIntoView({ inline: "center", block: "nearest" }));
