@@ -72,6 +72,16 @@ def _database_is_open(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _nobody_is_left_in_a_language(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A request activates its visitor's language in this thread; the next test begins in English again."""
+    yield
+    if request.config.pluginmanager.has_plugin("django"):
+        from django.utils import translation
+
+        translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
 def _nobody_is_left_in_a_client(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.config.pluginmanager.has_plugin("django"):
