@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from loyalty_saas.console.figures import Span, newest_days, share, sums_by_client
+from loyalty_saas.console.figures import Span, kept, newest_days, share, sums_by_client
 from tenants.models import Client, Domain, Invitation, KpiDay, Role, RoleGrant, WaitingClient
 from tenants.queries import url_on
 
@@ -133,7 +133,10 @@ class ClientLine:
 def client_lines(*, clients: QuerySet[Client], span: Span, at: datetime) -> list[ClientLine]:
     """The clients, those in trouble first; five queries however many there are."""
     rows = list(_noted(clients).select_related("provider"))
-    sums, newest = sums_by_client(clients=clients, span=span), newest_days(clients)
+    sums = kept(
+        what="sums", of=[row.pk for row in rows], span=span, count=lambda: sums_by_client(clients=clients, span=span)
+    )
+    newest = newest_days(clients)
     lines = [_line(client, sums.get(client.pk, {}), newest.get(client.pk), at=at) for client in rows]
     return sorted(lines, key=lambda line: (-line.weight, line.name))
 

@@ -152,6 +152,17 @@ def test_a_period_counts_its_days_and_compares_with_as_many_before(
     assert (found.now.sales, found.past.sales) == (sales, before)
 
 
+def test_a_year_is_counted_once_a_minute_and_for_just_these_clients(msp: Provider, staff: ClientBrowser) -> None:
+    first = a_client(msp, "First")
+    a_day(first, back=3, sales=1_234)
+    assert "1,234" in staff.get("/?days=365").content.decode()
+    a_day(first, back=2, sales=1_000)
+    assert "2,234" not in staff.get("/?days=365").content.decode()
+    assert "2,234" in staff.get("/?days=90").content.decode()
+    a_day(a_client(msp, "Second"), back=2, sales=5)
+    assert "2,239" in staff.get("/?days=365").content.decode()
+
+
 def test_a_client_not_counted_on_a_day_stands_as_it_last_did(msp: Provider) -> None:
     early, late = a_client(msp, "Early"), a_client(msp, "Late")
     a_day(early, back=20, members=100, liability=5_000)

@@ -131,6 +131,7 @@ PIECES = {
     "portal:export_purchases": "a download",
     "portal:export_points": "a download",
     "portal:till_code": "shown to whoever made the code: looked at in the journey of a till's enrolment",
+    "portal:overview_heat": "a piece of the overview",
     "portal:program_rule_said": "a piece of the rule's form",
     "portal:program_tiers_said": "a piece of the tiers' form",
     "portal:rewards_said": "a piece of the reward's form",

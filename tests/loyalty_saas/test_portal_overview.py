@@ -193,6 +193,16 @@ def test_heat_and_tiers_are_counted_once_in_some_minutes(owner: ClientBrowser, t
     assert "Silver" not in words(owner.get("/")).partition("Members by tier")[2]
 
 
+def test_when_members_come_is_fetched_by_the_first_page_and_kept_for_the_next(
+    owner: ClientBrowser, till: Machine, ana: Answer
+) -> None:
+    till.post("/purchases", sale(ana["id"], "R-1"))
+    first = owner.get("/").text
+    assert 'hx-get="/when/"' in first and "When members come" not in first
+    assert "1 of 1 in 90 days" in words(owner.get("/when/"))
+    assert "1 of 1 in 90 days" in words(owner.get("/"))
+
+
 def test_the_first_page_costs_the_same_for_any_number_of_members(owner: ClientBrowser, till: Machine) -> None:
     counts = []
     for number in (1, 9):

@@ -27,11 +27,13 @@ def overview(request: PlatformRequest) -> HttpResponseBase:
     table = _table(scope, period=period, full=False)
     if request.GET.get("format") == "csv":
         return table.export.export(name=f"clients-{scope.at:%Y-%m-%d}")
-    found = figures.summary(
-        clients=scope.clients,
-        currencies={line.client.pk: line.client.currency for line in table.all},
-        sums={line.client.pk: line.sums for line in table.all if line.sums},
+    currencies = {line.client.pk: line.client.currency for line in table.all}
+    sums = {line.client.pk: line.sums for line in table.all if line.sums}
+    found = figures.kept(
+        what="summary",
+        of=currencies,
         span=table.span,
+        count=lambda: figures.summary(clients=scope.clients, currencies=currencies, sums=sums, span=table.span),
     )
     context = {
         "kpis": figures.kpis(found, clients=len(table.all)),

@@ -6,6 +6,7 @@ from loyalty_saas.portal.views import imports, member, member_changes, members, 
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("when/", overview.heat, name="overview_heat"),
     path("search/", search.search, name="search"),
     path("members/", members.members, name="members"),
     path("members/new/", members.new_member, name="new_member"),

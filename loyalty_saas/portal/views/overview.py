@@ -71,23 +71,33 @@ def _for_managers(request: ClientRequest, current: ProgramInForce | None, at: da
         "steps": [] if newest else attention.first_steps(has_program=has_program, has_sale=False),
         "unit": unit,
         "top": queries.best_balances(unit_id=unit.id, top=TOP) if unit else [],
-        **_drawn(request, current, at),
+        **_drawn(current, at),
     }
 
 
-def _drawn(request: ClientRequest, current: ProgramInForce | None, at: datetime) -> dict[str, Any]:
+@admits(*MANAGERS)
+@require_safe
+def heat(request: ClientRequest) -> HttpResponse:
+    """When members come, drawn: asked for by the overview where it is not at hand, for it passes over every sale."""
+    at = timezone.now()
+    visits = queries.visits_by_hour(since=at - timedelta(days=HEAT_DAYS), zone=request.client.time_zone)
+    cache.set(_heat_key(at), visits, KEPT_SECONDS)
+    return render(request, "portal/overview_heat.html", {"heat": Heat.of(visits)})
+
+
+def _heat_key(at: datetime) -> str:
+    return f"heat:{timezone.localdate(at)}"
+
+
+def _drawn(current: ProgramInForce | None, at: datetime) -> dict[str, Any]:
     """Heat, tiers and segments; counted again only after some minutes, for they pass over every row."""
     key = f"overview:{timezone.localdate(at)}"
-    counted = cache.get(key)
+    counted, visits = cache.get(key), cache.get(_heat_key(at))
     if counted is None:
-        counted = {
-            "visits": queries.visits_by_hour(since=at - timedelta(days=HEAT_DAYS), zone=request.client.time_zone),
-            "tiers": queries.tiers_held(),
-            "segments": queries.segments(),
-        }
+        counted = {"tiers": queries.tiers_held(), "segments": queries.segments()}
         cache.set(key, counted, KEPT_SECONDS)
     return {
-        "heat": Heat.of(counted["visits"]),
+        "heat": None if visits is None else Heat.of(visits),
         "tiers": _bars(_tier_names(current), counted["tiers"], "tier"),
         "segments": _bars(dict(Insight.Segment.choices), counted["segments"], "segment"),
     }
