@@ -214,9 +214,10 @@ class Book:
         if source.debt:
             key = f"move:{source.id}:debt:{source.debt}"
             cause = Cause(key=f"{key}:in", occurred_at=self.at, made_by=made_by)
-            self.take_back(account=target, amount=source.debt, cause=cause, kind=Kind.MOVE)
-            cause = Cause(key=f"{key}:out", occurred_at=self.at, made_by=made_by)
-            self.earn(account=source, unit=unit, amount=source.debt, cause=cause, kind=Kind.MOVE)
+            taken, short = self.take_back(account=target, amount=source.debt, cause=cause, kind=Kind.MOVE)
+            cause = Cause(key=f"{key}:out", occurred_at=self.at, corrects_id=taken, made_by=made_by)
+            if taken is not None:
+                self.earn(account=source, unit=unit, amount=source.debt - short, cause=cause, kind=Kind.MOVE)
 
     def restore(self, *, account: Account, parts: Sequence[tuple[UUID, int]], cause: Cause) -> UUID:
         """Give a spend's points back to the very lots they came from, with their dates."""

@@ -42,6 +42,7 @@ class UnitType(ClientRow, Row):
         NONE = "none", _("Never expires")
         ROLLING = "rolling", _("Some months after it was earned")
         CALENDAR = "calendar", _("At the end of a calendar year")
+        SLIDING = "sliding", _("Some months after the member last earned or spent")
 
     code = models.SlugField(max_length=30, unique=True)
     name = models.CharField(max_length=60)
@@ -51,12 +52,17 @@ class UnitType(ClientRow, Row):
     expiry = models.CharField(max_length=10, choices=Expiry, default=Expiry.NONE)
     expiry_months = models.PositiveSmallIntegerField(default=0)
     may_owe = models.BooleanField(default=False)
+    # The most a member may owe; without one, any amount, where owing is allowed at all.
+    debt_limit = models.PositiveBigIntegerField(null=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(
                 condition=Q(expiry="none") | Q(expiry_months__gt=0), name="unittype_expiry_has_months"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(debt_limit=None) | Q(may_owe=True), name="unittype_limits_debt_only_where_allowed"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -47,8 +47,16 @@ class RewardIssue(ClientRow, Row):
     state = models.CharField(max_length=10, choices=State, default=State.RESERVED)
     code = models.CharField(max_length=20, unique=True)
     location = models.CharField(max_length=50, blank=True)
+    # The sale it was used on: what of that sale comes back gives back its share of the points.
+    purchase_id = models.UUIDField(null=True)
+    given_back = models.PositiveBigIntegerField(default=0, db_default=0)
     at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["purchase_id"], condition=Q(purchase_id__isnull=False), name="rewardissue_of_purchase")
+        ]
 
     def __str__(self) -> str:
         return self.code

@@ -475,6 +475,23 @@ class KpiDay(Row):
         return f"{self.client_id} {self.day}"
 
 
+class LedgerCheck(models.Model):
+    """What the last proof of a client's books found: how many laws were asked, and which did not hold, by name."""
+
+    client = models.OneToOneField(Client, models.CASCADE, primary_key=True, related_name="ledger_check")
+    checked_at = models.DateTimeField()
+    checks = models.PositiveSmallIntegerField()
+    # Name of the law to the number of rows that break it; never their content.
+    broken = models.JSONField(default=dict)
+    entries = models.PositiveBigIntegerField(default=0)
+    milliseconds = models.PositiveIntegerField(default=0)
+    # When the books last held in every respect.
+    held_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.client_id} {len(self.broken)}"
+
+
 class SchemaScript(models.Model):
     """What makes a client's schema in one message, by the hash of the migrations it stands for; the owner's alone."""
 

@@ -28,6 +28,7 @@ from tests.tenants.sql import ask
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MODULE = "probe_migrations"
 HEAD = "from django.db import migrations, models\n\n"
+LANDED = sorted(path.stem for path in Path(rewards.migrations.__file__).parent.glob("0*.py"))
 # Adds a column, fills it by Python, and refuses a client with a reward called `bad`.
 PROBE = """
 def fill(apps, schema_editor):
@@ -38,7 +39,7 @@ def fill(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("rewards", "0001_initial")]
+    dependencies = [("rewards", "LEAF")]
     operations = [
         migrations.AddField("reward", "probe", models.IntegerField(default=0)),
         migrations.RunPython(fill, migrations.RunPython.noop),
@@ -48,7 +49,7 @@ class Migration(migrations.Migration):
 """
 BROKEN = """
 class Migration(migrations.Migration):
-    dependencies = [("rewards", "0001_initial")]
+    dependencies = [("rewards", "LEAF")]
     operations = [migrations.RunSQL("SELECT no_such_column FROM rewards_reward")]
 """
 CONCURRENT = """
@@ -57,7 +58,7 @@ from django.contrib.postgres.operations import AddIndexConcurrently
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("rewards", "0002_probe")]
+    dependencies = [("rewards", "9001_probe")]
     operations = [AddIndexConcurrently("reward", models.Index(fields=["name"], name="reward_name"))]
 """
 
@@ -76,7 +77,7 @@ def add_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
 
     def add(**named: str) -> SchemaScript:
         for name, text in named.items():
-            (package / f"{name.removeprefix('m')}.py").write_text(HEAD + text)
+            (package / f"{name.removeprefix('m')}.py").write_text(HEAD + text.replace("LEAF", LANDED[-1]))
         return schemas.ensure_script(at=NOW, progress=lambda words: None)
 
     yield add
@@ -129,10 +130,10 @@ def test_a_new_migration_reaches_every_client_with_its_data(
     clients = [new_client() for _ in range(3)]
     _reward(clients[0], "good")
 
-    outcome = migrate(clients, add_migration(m0002_probe=PROBE))
+    outcome = migrate(clients, add_migration(m9001_probe=PROBE))
 
     assert (sorted(outcome.migrated), outcome.failed) == (sorted(client.schema_name for client in clients), {})
-    assert all(_has_probe(client) and _records(client) == ["0001_initial", "0002_probe"] for client in clients)
+    assert all(_has_probe(client) and _records(client) == [*LANDED, "9001_probe"] for client in clients)
     with use_client(clients[0]):
         assert ask("SELECT probe FROM rewards_reward") == [(7,)]
         assert ask("SELECT count(*) FROM rewards_extra") == [(0,)]
@@ -141,7 +142,7 @@ def test_a_new_migration_reaches_every_client_with_its_data(
 def test_a_migrated_client_equals_a_new_one(
     acme: Client, add_migration: AddMigration, migrate: Callable[..., schemas.Outcome]
 ) -> None:
-    kept = add_migration(m0002_probe=PROBE)
+    kept = add_migration(m9001_probe=PROBE)
     migrate([acme], kept)
     (new,) = schemas.make_spares(1, at=NOW)
 
@@ -156,12 +157,12 @@ def test_a_client_whose_migration_fails_is_closed_and_the_others_go_on(
     bad = clients[1]
     _reward(bad, "bad")
 
-    outcome = migrate(clients, add_migration(m0002_probe=PROBE))
+    outcome = migrate(clients, add_migration(m9001_probe=PROBE))
 
     assert outcome.failed == {bad.schema_name: "ValueError: a bad reward"}
     assert [_status(client) for client in clients] == ["active", "closed", "active"]
     assert [_has_probe(client) for client in clients] == [True, False, True]
-    assert _records(bad) == ["0001_initial"]
+    assert _records(bad) == LANDED
     assert "a bad reward" in Client.objects.get(pk=bad.pk).closed_reason
     assert [event.action for event in AuditEvent.objects.filter(client=bad)] == ["client.closed"]
 
@@ -171,7 +172,7 @@ def test_a_closed_client_is_opened_again_when_its_migration_succeeds(
 ) -> None:
     good, bad = new_client(), new_client()
     _reward(bad, "bad")
-    kept = add_migration(m0002_probe=PROBE)
+    kept = add_migration(m9001_probe=PROBE)
     migrate([good, bad], kept)
     run(f"DELETE FROM {bad.schema_name}.rewards_reward")
 
@@ -186,7 +187,7 @@ def test_a_client_closed_by_its_provider_stays_closed(
 ) -> None:
     Client.objects.filter(pk=acme.pk).update(status="closed", closed_reason="Out of business")
 
-    assert migrate([acme], add_migration(m0002_probe=PROBE)).migrated == [acme.schema_name]
+    assert migrate([acme], add_migration(m9001_probe=PROBE)).migrated == [acme.schema_name]
     assert _status(acme) == "closed"
 
 
@@ -196,7 +197,7 @@ def test_a_client_whose_schema_is_missing_is_closed_and_the_others_go_on(
     good, gone = new_client(), new_client()
     run(f"DROP SCHEMA {gone.schema_name} CASCADE")
 
-    outcome = migrate([good, gone], add_migration(m0002_probe=PROBE))
+    outcome = migrate([good, gone], add_migration(m9001_probe=PROBE))
 
     assert outcome.migrated == [good.schema_name]
     assert list(outcome.failed) == [gone.schema_name]
@@ -212,7 +213,7 @@ def test_when_the_first_two_fail_nothing_more_is_touched_and_nobody_is_closed(
         _reward(client, "bad")
 
     with pytest.raises(schemas.MigrationsBroken):
-        migrate(clients, add_migration(m0002_probe=PROBE))
+        migrate(clients, add_migration(m9001_probe=PROBE))
 
     assert [_status(client) for client in clients] == ["active"] * 3
     assert not any(_has_probe(client) for client in clients)
@@ -222,7 +223,7 @@ def test_a_spare_of_the_former_kind_goes_first_and_stale_spares_are_dropped(
     acme: Client, add_migration: AddMigration, migrate: Callable[..., schemas.Outcome]
 ) -> None:
     stale = schemas.make_spares(2, at=NOW)
-    kept = add_migration(m0002_probe=PROBE)
+    kept = add_migration(m9001_probe=PROBE)
     seen: list[str] = []
 
     migrate([acme], kept, progress=lambda words: seen.append(f"{words} {_has_probe(acme)}"))
@@ -235,9 +236,9 @@ def test_a_spare_of_the_former_kind_goes_first_and_stale_spares_are_dropped(
 
 def test_migrations_that_make_no_whole_schema_stop_before_any_client(acme: Client, add_migration: AddMigration) -> None:
     with pytest.raises(Exception, match="no_such_column"):
-        add_migration(m0002_broken=BROKEN)
+        add_migration(m9001_broken=BROKEN)
 
-    assert _records(acme) == ["0001_initial"]
+    assert _records(acme) == LANDED
     assert _status(acme) == "active"
 
 
@@ -245,7 +246,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     new_client: NewClient, add_migration: AddMigration, migrate: Callable[..., schemas.Outcome]
 ) -> None:
     clients = [new_client() for _ in range(3)]
-    kept = add_migration(m0002_probe=PROBE)
+    kept = add_migration(m9001_probe=PROBE)
 
     def interrupt(words: str) -> None:
         if any(_has_probe(client) for client in clients):
@@ -264,9 +265,9 @@ def test_clients_at_different_migrations_all_arrive(
     new_client: NewClient, add_migration: AddMigration, migrate: Callable[..., schemas.Outcome]
 ) -> None:
     ahead, behind = new_client(), new_client()
-    migrate([ahead], add_migration(m0002_probe=PROBE))
+    migrate([ahead], add_migration(m9001_probe=PROBE))
 
-    outcome = migrate([ahead, behind], add_migration(m0003_concurrent=CONCURRENT))
+    outcome = migrate([ahead, behind], add_migration(m9002_concurrent=CONCURRENT))
 
     assert sorted(outcome.migrated) == sorted([ahead.schema_name, behind.schema_name])
     for client in (ahead, behind):
@@ -283,7 +284,7 @@ def test_a_locked_client_is_tried_again_when_the_others_are_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     locked, free = new_client(), new_client()
-    kept = add_migration(m0002_probe=PROBE)
+    kept = add_migration(m9001_probe=PROBE)
     monkeypatch.setattr(migrating, "LOCK_TIMEOUT", "100ms")
     monkeypatch.setattr(migrating, "RETRY_PAUSES", (0.5,) * 10)
     said: list[str] = []
@@ -306,7 +307,7 @@ def test_a_client_that_stays_locked_is_named_as_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     free, locked = new_client(), new_client()
-    kept = add_migration(m0002_probe=PROBE)
+    kept = add_migration(m9001_probe=PROBE)
     monkeypatch.setattr(migrating, "LOCK_TIMEOUT", "50ms")
     monkeypatch.setattr(migrating, "RETRY_PAUSES", (0.01,))
 
@@ -364,14 +365,14 @@ def test_a_second_run_finds_nothing_to_do(acme: Client) -> None:
 
 
 def test_check_fails_and_names_what_a_client_lacks(acme: Client, add_migration: AddMigration) -> None:
-    add_migration(m0002_probe=PROBE)
+    add_migration(m9001_probe=PROBE)
     out = io.StringIO()
 
     with pytest.raises(CommandError):
         call_command("migrate", "--check", stdout=out, stderr=io.StringIO())
 
-    assert json.loads(out.getvalue())["clients"][acme.schema_name] == ["rewards.0002_probe"]
-    assert _command("--plan")["clients"][acme.schema_name] == ["rewards.0002_probe"]
+    assert json.loads(out.getvalue())["clients"][acme.schema_name] == ["rewards.9001_probe"]
+    assert _command("--plan")["clients"][acme.schema_name] == ["rewards.9001_probe"]
     assert not _has_probe(acme)
 
 
