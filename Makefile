@@ -21,7 +21,7 @@ cmp .state/app.css loyalty_saas/static/css/app.css
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint css texts screenshots bench stop clean requirements
+.PHONY: help demo test lint css texts screenshots bench prove mutate stop clean requirements
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,14 @@ screenshots: ## Look at every page in every size, and keep the pictures in scree
 bench: ## Run the benchmarks (NAME=one), each against a bare baseline in the same run
 	@sh -c "$$SETUP" setup base servers dev
 	@$(BIN)/python -m benchmarks $(NAME)
+
+mutate: ## Change rules and ledger one operator at a time; the tests must notice (NAME=rules|ledger, SAMPLE=300)
+	@sh -c "$$SETUP" setup base servers dev
+	@for name in $${NAME:-rules ledger}; do $(BIN)/python -m tests.mutation $$name $${SAMPLE:+--sample $$SAMPLE} || exit 1; done
+
+prove: ## Prove the ledger at length (MINUTES=20 for less) and write docs/proof.md
+	@sh -c "$$SETUP" setup base servers dev
+	@MINUTES=$(MINUTES) $(BIN)/python -m tests.proof $(ARGS)
 
 stop: ## Stop the embedded PostgreSQL and Redis
 	@$(ANY_PYTHON) loyalty_saas/embedded.py stop

@@ -40,7 +40,11 @@ def _stand_apart() -> None:
     import django
 
     django.setup()
+    from django.conf import settings
     from django.core.management import call_command
+
+    # In this process as well, now that the servers are found: statements are not kept in a list.
+    settings.DEBUG = False
 
     with Path(os.devnull).open("w") as nowhere:
         call_command("migrate", stdout=nowhere, stderr=nowhere)

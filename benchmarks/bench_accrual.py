@@ -3,18 +3,19 @@
 
 The baseline writes the accounts, entries, lots, traces, rule states, insights and tiers that crediting made into the
 same tables of another client, with their constraints and triggers, in batches of as many purchases, and takes the work
-items away: all that crediting writes, and none of its reading, judging or locking.
+items away: all that crediting writes, and none of its reading, judging or locking. It waits for the disk with every
+batch, as a write must that nothing can repeat.
 """
 
 import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 
 from benchmarks import shops
 from loyalty_saas.flows import imports, programs, purchases
-from members.services.accrual import NOTHING
+from members.services.accrual import NOTHING, Credited
 from tenants.models import Client
 from tenants.routers import OWNER
 
@@ -26,15 +27,21 @@ _GIVEN = ("programs_unittype", "programs_program", "programs_earningrule", "prog
 
 
 def run() -> dict[str, Any]:
-    """Purchases a second, credited and merely written."""
+    """Purchases a second, credited and merely written; a batch of the one, then the same batch of the other."""
     with shops.client("accrual") as source, shops.client("bare") as target:
         shops.client_connection().set_tenant(source)
         _prepare(shops.log(documents=DOCUMENTS, members=4000))
-        _give(source=source, target=target)
-        moments: list[datetime] = []
-        product = shops.seconds(lambda: _credit(moments))
-        batches = [_batch(source, moment) for moment in moments]
-        baseline = shops.seconds(lambda: [_write(batch, source=source, target=target) for batch in batches])
+        shops.copy_tables(_GIVEN, source=source, target=target)
+        product, baseline = 0.0, 0.0
+        for number in range(DOCUMENTS):
+            # Every batch bears a moment of its own, by which its rows are found again.
+            moment, done = shops.NOON + timedelta(seconds=number), list[Credited]()
+            taken = shops.seconds(lambda m=moment, d=done: d.append(purchases.credit_next_batch(at=m)))
+            if done == [NOTHING]:
+                break
+            batch = _batch(source, moment)
+            product += taken
+            baseline += shops.seconds(lambda b=batch: _write(b, source=source, target=target))
         _check(source=source, target=target)
     return {
         "ratio": round(baseline / product, 3),
@@ -52,23 +59,8 @@ def _prepare(raw: bytes) -> None:
     imports.run(job_id=job.pk, at=at)
 
 
-def _give(*, source: Client, target: Client) -> None:
-    """The rows that are there before anything is credited."""
-    with _owner(target) as cursor:
-        for table in _GIVEN:
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-            cursor.execute(f'INSERT INTO {table} SELECT * FROM "{source.schema_name}".{table}')
-            cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
-
-
-def _credit(moments: list[datetime]) -> None:
-    """Every batch bears a moment of its own, by which its rows are found again."""
-    while purchases.credit_next_batch(at=shops.NOON + timedelta(seconds=len(moments))) != NOTHING:
-        moments.append(shops.NOON + timedelta(seconds=len(moments)))
-
-
 def _batch(source: Client, moment: datetime) -> dict[str, Any]:
-    with _owner(source) as cursor:
+    with shops.owner_of(source) as cursor:
         cursor.execute(
             "SELECT array_agg(e.purchase_id), array_agg(DISTINCT a.member_id) FROM members_ledgerentry e "
             "JOIN members_pointsaccount a ON a.id = e.account_id WHERE e.at = %s",
@@ -79,7 +71,7 @@ def _batch(source: Client, moment: datetime) -> dict[str, Any]:
 
 
 def _write(batch: dict[str, Any], *, source: Client, target: Client) -> None:
-    with transaction.atomic(using=OWNER), _owner(target) as cursor:
+    with transaction.atomic(using=OWNER), shops.owner_of(target) as cursor:
         for statement in _STATEMENTS:
             cursor.execute(statement.replace("FROM_", f'FROM "{source.schema_name}".'), batch)
 
@@ -88,16 +80,11 @@ def _check(*, source: Client, target: Client) -> None:
     for table in ("members_ledgerentry", "members_lot", "members_pointsaccount"):
         counts = []
         for client in (source, target):
-            with _owner(client) as cursor:
+            with shops.owner_of(client) as cursor:
                 cursor.execute(f"SELECT count(*) FROM {table}")
                 counts.append(cursor.fetchone()[0])
         if counts[0] != counts[1] or not counts[0]:
             raise RuntimeError(f"The baseline wrote {counts[1]} rows of {table}, the product {counts[0]}.")
-
-
-def _owner(client: Client) -> Any:
-    connections[OWNER].set_schema(client.schema_name)
-    return connections[OWNER].cursor()
 
 
 _OF_MEMBERS = "WHERE s.member_id = ANY(%(members)s::uuid[])"

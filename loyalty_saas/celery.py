@@ -6,8 +6,9 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_init
+from kombu import Queue
 from kombu.transport import redis
-from redis import RedisError
+from redis import RedisError, ResponseError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "loyalty_saas.settings")
 
@@ -42,10 +43,14 @@ class OutlivingChannel(redis.Channel):
 
 
 redis.Transport.Channel = OutlivingChannel
+# A Redis that is full, or a replica for a while, says no; a worker that took that for the end would end itself.
+redis.Transport.connection_errors += (ResponseError,)
 
 app = Celery("loyalty_saas")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["loyalty_saas"])
+# A worker that is told nothing else serves both in turn.
+app.conf.task_queues = (Queue("drains"), Queue("celery"))
 
 
 def _every(seconds: float, task: str) -> dict[str, object]:
@@ -65,6 +70,7 @@ def schedule(sender: Celery, **kwargs: object) -> None:
         "spares": _every(60.0, "refill_spares"),
         "holds": _every(60.0, "dispatch_hold_releases"),
         "nights": _every(600.0, "dispatch_nights"),
+        "proofs": _every(600.0, "dispatch_proofs"),
         "sessions": _every(6 * 3600.0, "clear_sessions"),
     }
 

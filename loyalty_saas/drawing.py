@@ -122,7 +122,8 @@ def nice_top(highest: float) -> int:
     if highest <= 2:
         return 2
     step = 10 ** int(log10(highest))
-    return int(next(step * factor for factor in (1, 2, 4, 5, 6, 8, 10) if step * factor >= highest))
+    factors = (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10) if step >= 100 else (1, 2, 4, 5, 6, 8, 10)
+    return int(next(step * factor for factor in factors if step * factor >= highest))
 
 
 def chart_days(*, until: date, count: int) -> list[date]:

@@ -65,12 +65,13 @@ class Processes:
             "loyalty_saas.wsgi:application",
         )  # fmt: skip
 
-    def start_workers(self, *, concurrency: int = 2) -> None:
-        """The workers, and the scheduler that wakes them by the clock."""
-        self.start(
-            "worker", "celery", "-A", "loyalty_saas", "worker", "--loglevel", "INFO", "--concurrency", str(concurrency),
-            "--without-mingle", "--without-gossip",
-        )  # fmt: skip
+    def start_workers(self, *, concurrency: int = 1) -> None:
+        """Workers for what members wait for, others for all else, and the scheduler that wakes them by the clock."""
+        for name, queue in (("drains", "drains"), ("worker", "celery")):
+            self.start(
+                name, "celery", "-A", "loyalty_saas", "worker", "--queues", queue, "--hostname", f"{name}@%h",
+                "--loglevel", "INFO", "--concurrency", str(concurrency), "--without-mingle", "--without-gossip",
+            )  # fmt: skip
         self.start(
             "scheduler", "celery", "-A", "loyalty_saas", "beat", "--loglevel", "INFO", "--pidfile=",
             "--schedule", str(self._logs / "scheduler.db"),

@@ -89,7 +89,15 @@ def _fired(why: Why) -> str:
         said += " " + ngettext(
             "On %(n)d line “%(winner)s” counted instead.", "On %(n)d lines “%(winner)s” counted instead.", lines
         ) % {"n": lines, "winner": _name(why, str(why.detail.get("lost_to", "")))}
-    return said
+    return said + _kept(why)
+
+
+def _kept(why: Why) -> str:
+    """What of the amount goes on to the next time, or came from the last."""
+    moved = int(why.detail.get("carried", 0))
+    if moved > 0:
+        return " " + _("What was left over counts the next time.")
+    return " " + _("What was left over before counted as well.") if moved < 0 else ""
 
 
 def _taken_back(why: Why) -> str:
@@ -97,8 +105,12 @@ def _taken_back(why: Why) -> str:
         "rule": why.rule,
         "points": why.points(abs(why.amount)),
     }
-    if forgiven := int(why.detail.get("forgiven", 0)):
-        said += " " + _("%(points)s of this return had been spent and were let go.") % {"points": why.points(forgiven)}
+    if not why.amount:
+        said = _("What had been left over under “%(rule)s” counts no more.") % {"rule": why.rule}
+    elif forgiven := int(why.detail.get("forgiven", 0)):
+        said += " " + _("%(points)s of them had been spent or had expired, and were let go.") % {
+            "points": why.points(forgiven)
+        }
     return said
 
 
@@ -110,7 +122,7 @@ def _capped(why: Why) -> str:
         "cap": _cap(why.reason),
     }
     if why.amount:
-        return _("“%(rule)s” gave %(points)s instead of %(wanted)s: %(cap)s.") % values
+        return _("“%(rule)s” gave %(points)s instead of %(wanted)s: %(cap)s.") % values + _kept(why)
     return _("“%(rule)s” gave nothing instead of %(wanted)s: %(cap)s.") % values
 
 
@@ -143,6 +155,11 @@ def _name(why: Why, code: str) -> str:
 
 
 def _not_eligible(why: Why) -> str:
+    if why.detail.get("carried"):
+        return _("“%(rule)s” gave nothing yet: the amount counts towards the next point.") % {"rule": why.rule}
+    if why.reason == "dismissed":
+        said = _("“%(rule)s” gave nothing: it could not be credited, and was closed by hand: %(reason)s")
+        return said % {"rule": why.rule, "reason": why.detail.get("why", "")}
     return _("“%(rule)s” did not apply: %(reason)s.") % {"rule": why.rule, "reason": _reason(why.reason)}
 
 
@@ -160,6 +177,7 @@ _REASONS: _Words = {
     "visited_today": lambda: _("this day's visit had counted already"),
     "no_earning_line": lambda: _("nothing was bought that earns"),
     "too_small": lambda: _("the amount was too small"),
+    "paid_by_points": lambda: _("what is paid by points earns nothing, and the rest was too small"),
 }
 _CONDITIONS: _Words = {
     "amount": lambda: _("the amount did not fit"),
@@ -201,11 +219,28 @@ def what_happened(entry: LedgerEntry) -> str:
 
 def _moved(entry: LedgerEntry, points: str) -> str:
     if entry.kind == LedgerEntry.Kind.MOVE:
-        came = _("%(points)s came over from another membership of the same person.")
-        went = _("%(points)s went over to another membership of the same person.")
-        return (came if entry.amount > 0 else went) % {"points": points}
+        return _went_over(entry, points)
     given, taken = _("%(points)s added by hand: %(reason)s"), _("%(points)s taken by hand: %(reason)s")
     return (given if entry.amount > 0 else taken) % {"points": points, "reason": entry.reason}
+
+
+def _went_over(entry: LedgerEntry, points: str) -> str:
+    """A move names the member at its other end, as `members.queries` has put it beside the entry."""
+    came: _Words = {
+        "transfer": lambda: _("%(points)s came from member %(number)s: %(reason)s"),
+        "pool": lambda: _("%(points)s came from the household, from member %(number)s, for a reward."),
+        "back": lambda: _("%(points)s came back from member %(number)s: the reward was not taken."),
+        "move": lambda: _("%(points)s came over from another membership of the same person, %(number)s."),
+    }
+    went: _Words = {
+        "transfer": lambda: _("%(points)s went to member %(number)s: %(reason)s"),
+        "pool": lambda: _("%(points)s went to member %(number)s of the household, for a reward."),
+        "back": lambda: _("%(points)s went back to member %(number)s: the reward was not taken."),
+        "move": lambda: _("%(points)s went over to another membership of the same person, %(number)s."),
+    }
+    number_of_other = getattr(entry, "other_number", None) or "–"
+    words = (came if entry.amount > 0 else went)[entry.key.partition(":")[0]]()
+    return words % {"points": points, "number": number_of_other, "reason": entry.reason}
 
 
 def _source(entry: LedgerEntry) -> str:

@@ -28,6 +28,7 @@ from programs.rules import (
     TierSetSpec,
     TierSpec,
     UnitSpec,
+    over,
 )
 from programs.rules.specs import Value
 
@@ -414,11 +415,31 @@ def tier_set_sentence(tiers: TierSetSpec) -> str:
         "quantity": lambda: _("the sum of “%(property)s”"),
     }
     what = words[tiers.basis]() % {"property": _spelt(tiers.property or "")}
-    months = tiers.period_months
-    if months is None:
-        return _("Levels go by %(what)s, over all time.") % {"what": what}
+    if tiers.counted and tiers.basis == "earned":
+        what = _("what a member earns in %(unit)s") % {"unit": tiers.counted.name}
+    return " ".join([_counted_over(tiers, what), *_downgrade(tiers)])
+
+
+def _counted_over(tiers: TierSetSpec, what: str) -> str:
+    match over(tiers):
+        case "lifetime":
+            return _("Levels go by %(what)s, over all time.") % {"what": what}
+        case "calendar":
+            return _("Levels go by %(what)s in a calendar year, and are held to the end of the next.") % {"what": what}
+        case "anniversary":
+            said = _("Levels go by %(what)s in a year from the day of joining, and are held to the end of the next.")
+            return said % {"what": what}
+    months = tiers.period_months or 1
     said = ngettext("Levels go by %(what)s within %(n)s month.", "Levels go by %(what)s within %(n)s months.", months)
     return said % {"what": what, "n": number(months)}
+
+
+def _downgrade(tiers: TierSetSpec) -> Iterator[str]:
+    """How a level is lost; what is usual goes without saying."""
+    if over(tiers) != "lifetime" and tiers.downgrade == "one_step":
+        yield _("They fall by one level at most in a period.")
+    elif over(tiers) != "lifetime" and tiers.downgrade == "none":
+        yield _("What was reached is kept.")
 
 
 def tier_sentence(level: TierSpec, tiers: TierSetSpec, wording: Wording) -> str:
@@ -440,8 +461,11 @@ def figure_of_basis(amount: int, tiers: TierSetSpec, currency: str) -> str:
         return money(amount, currency)
     if tiers.basis == "count":
         return ngettext("%(n)s purchase", "%(n)s purchases", amount) % {"n": number(amount)}
+    if tiers.basis == "earned" and tiers.counted and tiers.counted.kind != "points":
+        return _("%(n)s %(unit)s") % {"n": number(amount, tiers.counted.decimals), "unit": tiers.counted.name}
     if tiers.basis == "earned":
-        return ngettext("%(n)s point", "%(n)s points", amount) % {"n": number(amount)}
+        decimals = tiers.counted.decimals if tiers.counted else 0
+        return ngettext("%(n)s point", "%(n)s points", amount) % {"n": number(amount, decimals)}
     return _("%(n)s %(unit)s") % {"n": number(amount), "unit": _spelt(tiers.property or "")}
 
 
@@ -482,10 +506,20 @@ def _expiry(unit: UnitSpec) -> str:
             )
             % values
         )
+    if unit.expiry.policy == "sliding":
+        said = ngettext(
+            "All expire %(n)s month after the member last earned or spent.",
+            "All expire %(n)s months after the member last earned or spent.",
+            months,
+        )
+        return said % values
     return _("Never expire.")
 
 
 def _debt(unit: UnitSpec) -> str:
+    if unit.may_owe and unit.debt_limit is not None:
+        most = amount_of(unit.debt_limit, decimals=unit.decimals, unit=unit.name)
+        return _("A return may take a balance below zero, down to %(most)s owed.") % {"most": most}
     if unit.may_owe:
         return _("A return may take a balance below zero.")
     return _("A balance never goes below zero.")

@@ -273,7 +273,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 # Celery closes the connection after every task unless told otherwise: a new one costs 30 times an empty drain.
 CELERY_DB_REUSE_MAX = 1000
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
-# Batches that one drain credits before it hands its place to the next client's.
+# The most members whose purchases one batch credits.
 BATCH_SIZE = 500
 
 # ── API ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,7 +16,7 @@ def copy_lines(*, cursor: Any, table: str, columns: Sequence[str], lines: Sequen
 
 def text(value: str) -> str:
     """A text as COPY reads it."""
-    return value.translate(_ESCAPED) if value else ""
+    return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPED)
 
 
 def or_null(value: object | None) -> str:

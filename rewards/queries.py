@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Count, QuerySet
 from django.db.models.functions import TruncDate
+from django.utils.translation import gettext_noop
 
+from members.queries.invariants import Law
 from rewards.models import OfferAssignment, Reward, RewardIssue
 
 
@@ -58,3 +60,21 @@ def given_since(since: datetime) -> dict[str, int]:
 def current_offer(member_id: UUID) -> OfferAssignment | None:
     """The member's offer, if there is one."""
     return OfferAssignment.objects.select_related("offer").filter(pk=member_id, offer__active=True).first()
+
+
+LAWS = (
+    Law(
+        gettext_noop("a reward gave back what its spend had restored"),
+        """
+        SELECT i.id, i.given_back, COALESCE(sum(e.amount), 0) FROM rewards_rewardissue i
+        JOIN members_hold h ON h.id = i.hold_id
+        LEFT JOIN members_ledgerentry e ON e.corrects_id = h.entry_id AND e.kind = 'restore'
+        WHERE i.state <> 'cancelled' GROUP BY i.id HAVING i.given_back <> COALESCE(sum(e.amount), 0)""",
+    ),
+    Law(
+        gettext_noop("a reward given out was paid for with the points that it held"),
+        """
+        SELECT i.id, i.state, h.state FROM rewards_rewardissue i JOIN members_hold h ON h.id = i.hold_id
+        WHERE i.state IN ('issued', 'used') AND h.state <> 'captured'""",
+    ),
+)

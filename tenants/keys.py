@@ -1,5 +1,6 @@
 """Identifiers that never collide between clients, and codes nobody can guess."""
 
+import os
 import secrets
 import time
 import uuid
@@ -8,6 +9,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 _last_tick = 0
+_blank, _set, _UNKNOWN = object.__new__, object.__setattr__, uuid.SafeUUID.unknown
 
 
 def uuid7() -> uuid.UUID:
@@ -19,8 +21,16 @@ def uuid7() -> uuid.UUID:
     global _last_tick
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     _last_tick = tick = max(milliseconds << 12 | rest * 4096 // 1_000_000, _last_tick + 1)
-    value = tick >> 12 << 80 | 0x7 << 76 | (tick & 0xFFF) << 64 | 0b10 << 62 | secrets.randbits(62)
-    return uuid.UUID(int=value)
+    chance = int.from_bytes(os.urandom(8), "big") >> 2
+    return as_uuid(tick >> 12 << 80 | 0x7 << 76 | (tick & 0xFFF) << 64 | 0b10 << 62 | chance)
+
+
+def as_uuid(value: int) -> uuid.UUID:
+    """The UUID of that number, which must be one: made without the checks of its class, in a third of the time."""
+    made = _blank(uuid.UUID)
+    _set(made, "int", value)
+    _set(made, "is_safe", _UNKNOWN)
+    return made
 
 
 def random_code(length: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
 
@@ -27,7 +28,10 @@ class HostMiddleware:
         if request.path in HEALTH or host == settings.PLATFORM_HOST:
             request.urlconf = settings.PLATFORM_URLCONF
             return self.get_response(request)
-        client = client_of_host(host) if host else None
+        try:
+            client = client_of_host(host) if host else None
+        except (OperationalError, InterfaceError):
+            return unavailable(request)
         if client is None:
             return _refuse(request, 404, _("No shop has this address."))
         if not client.is_open:
@@ -50,9 +54,16 @@ def _host(request: HttpRequest) -> str | None:
         return None
 
 
+def unavailable(request: HttpRequest) -> HttpResponse:
+    """That the database cannot be reached, and that it is worth trying again."""
+    answer = _refuse(request, 503, _("The database cannot be reached; try again in a moment."))
+    answer["Retry-After"] = "1"
+    return answer
+
+
 def _refuse(request: HttpRequest, status: int, words: str) -> HttpResponse:
     if not request.path.startswith("/api/"):
         return HttpResponse(words, status=status, content_type="text/plain; charset=utf-8")
     kind = "not_found" if status == 404 else "unavailable"
-    problem = {"type": f"/api/v1/problems/{kind}", "title": words, "status": status, "detail": words}
+    problem = {"type": f"/api/v1/problems/{kind}", "title": words, "status": status, "code": kind, "detail": words}
     return JsonResponse(problem, status=status, content_type="application/problem+json")

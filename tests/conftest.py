@@ -14,6 +14,7 @@ import pytest
 
 from tests import database
 from tests.live import _session_redis, _session_web, live, live_redis, live_server_url, worker  # noqa: F401
+from tests.proof.record import proof_record  # noqa: F401
 
 if TYPE_CHECKING:
     from tenants.models import Client, Provider

@@ -18,7 +18,8 @@ from loyalty_saas.api.lookups import location_for, member_id_of
 from loyalty_saas.api.pages import Listing, page_shape
 from loyalty_saas.api.points import EntryShape, TraceShape, written_entries, written_traces
 from loyalty_saas.api.problems import Problem
-from loyalty_saas.api.purchases import CLOCKS_DIFFER_BY, CREDITED, SET_ASIDE, WAITING, credit_state
+from loyalty_saas.api.purchase_shapes import CREDITED, SET_ASIDE, WAITING
+from loyalty_saas.api.purchases import CLOCKS_DIFFER_BY, credit_state
 from members import queries
 from members.models import Activity, LedgerEntry, WorkItem
 from members.services.activities import record_activity

@@ -28,7 +28,7 @@ _PLAIN: Final = frozenset({
     "new_members", "next_expiry", "next_expiry_amount", "occurred_at", "offers", "pending", "percent", "period",
     "points", "points_follow", "position", "price", "purchases", "purpose", "quantity", "rate", "received_at",
     "remaining", "repeated", "result", "results", "returned", "returns", "revenue", "reward", "rewards", "rule",
-    "rules", "sales", "settled_at", "since", "sku", "source", "spend", "state", "status", "terminal", "tier",
+    "rules", "sales", "settled_at", "shared", "since", "sku", "source", "spend", "state", "status", "terminal", "tier",
     "tiers", "title", "to", "trace", "traces", "trigger", "type", "unit", "unit_price", "units", "until",
     "value_minor", "verdict", "version",
 })  # fmt: skip

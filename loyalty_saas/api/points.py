@@ -15,6 +15,7 @@ from loyalty_saas.api.lookups import member_id_of, unit_of
 from loyalty_saas.api.pages import Listing, page_shape
 from loyalty_saas.flows.purchases import zone
 from loyalty_saas.sentences import Why, what_happened, why_points
+from loyalty_saas.sentences_tiers import given, to_keep, to_reach
 from members import queries
 from members.models import LedgerEntry, RuleTrace
 from members.services.points import adjust_points
@@ -39,6 +40,7 @@ class BalanceShape(serializers.Serializer[Any]):
     debt = serializers.IntegerField(help_text="Taken back with returns after it had been spent.")
     next_expiry = serializers.DateTimeField(allow_null=True)
     next_expiry_amount = serializers.IntegerField()
+    shared = serializers.IntegerField(help_text="What others of the household could add to a reward.")
 
     class Meta:
         ref_name = "Balance"
@@ -110,6 +112,7 @@ class NextLevelShape(LevelShape):
     """The tier above, and what is missing to it in the program's basis."""
 
     missing = serializers.IntegerField()
+    by = serializers.DateField(allow_null=True, help_text="The last day for it, where figures begin anew each year.")
 
     class Meta:
         ref_name = "NextTier"
@@ -124,6 +127,13 @@ class StandingShape(serializers.Serializer[Any]):
     since = serializers.DateTimeField(allow_null=True)
     next = NextLevelShape(allow_null=True)
     missing_to_keep = serializers.IntegerField()
+    keep_by = serializers.DateField(allow_null=True, help_text="The last day on which that can still come in.")
+    earned = LevelShape(allow_null=True, help_text="The tier without what was given by hand.")
+    granted_until = serializers.DateTimeField(allow_null=True, help_text="When a tier given by hand ends.")
+    period_ends_at = serializers.DateTimeField(allow_null=True)
+    sentences = serializers.ListField(
+        child=serializers.CharField(), help_text="What is missing to rise and to keep it, in words."
+    )
 
     class Meta:
         ref_name = "Standing"
@@ -238,6 +248,7 @@ def _written_balance(one: queries.Balance) -> Body:
         "debt": one.debt,
         "next_expiry": one.next_expiry,
         "next_expiry_amount": one.next_expiry_amount,
+        "shared": one.shared,
     }
 
 
@@ -271,14 +282,35 @@ class MemberTier(ApiView):
     )
     def get(self, request: ApiRequest, member: str) -> Response:
         member_id = member_id_of(member)
-        found = queries.tier_of(member_id=member_id, program=program_in_force())
-        return Response(_written_tier(member_id, found))
+        found = queries.tier_of(member_id=member_id, program=program_in_force(), at=timezone.now())
+        return Response(_written_tier(member_id, found, request.client.currency))
 
 
-def _written_tier(member_id: UUID, found: queries.TierView | None) -> Body:
-    if found is None:
-        return {"member": member_id, "tier": None, "basis": 0, "since": None, "next": None, "missing_to_keep": 0}
-    following = {"code": found.next_code, "name": found.next_name, "missing": found.missing_to_next}
+_NO_TIERS: Body = {
+    "tier": None,
+    "basis": 0,
+    "since": None,
+    "next": None,
+    "missing_to_keep": 0,
+    "keep_by": None,
+    "earned": None,
+    "granted_until": None,
+    "period_ends_at": None,
+    "sentences": [],
+}
+
+
+def _written_tier(member_id: UUID, found: queries.TierView | None, currency: str) -> Body:
+    tiers = program_in_force().spec.tiers
+    if found is None or tiers is None:
+        return {"member": member_id, **_NO_TIERS}
+    following = {
+        "code": found.next_code,
+        "name": found.next_name,
+        "missing": found.missing_to_next,
+        "by": found.next_by,
+    }
+    said = (to_reach(found, tiers, currency=currency), to_keep(found, tiers, currency=currency), given(found))
     return {
         "member": member_id,
         "tier": {"code": found.code, "name": found.name} if found.code else None,
@@ -286,6 +318,11 @@ def _written_tier(member_id: UUID, found: queries.TierView | None) -> Body:
         "since": found.since,
         "next": following if found.next_code else None,
         "missing_to_keep": found.missing_to_keep,
+        "keep_by": found.keep_by,
+        "earned": {"code": found.earned_code, "name": found.earned_name} if found.earned_code else None,
+        "granted_until": found.granted_until,
+        "period_ends_at": found.period_ends_at,
+        "sentences": [words for words in said if words],
     }
 
 

@@ -49,6 +49,7 @@ PROBLEMS: dict[str, Kind] = {
     "unknown_purchase": Kind(404, gettext_lazy("There is no such sale")),
     "unknown_reward": Kind(404, gettext_lazy("There is no such reward")),
     "unknown_redemption": Kind(404, gettext_lazy("There is no such redemption")),
+    "unknown_household": Kind(404, gettext_lazy("There is no such household")),
     "method_not_allowed": Kind(405, gettext_lazy("This cannot be done here")),
     "receipt_conflict": Kind(409, gettext_lazy("Recorded already with other content")),
     "over_return": Kind(409, gettext_lazy("More would come back than was sold")),

@@ -3,35 +3,34 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from rest_framework import serializers
 from rest_framework.response import Response
 
 from loyalty_saas.api.base import ApiRequest, ApiView, Body, an_id, body_of, id_in_path, nothing, operation, page
 from loyalty_saas.api.fields import (
     LARGEST,
-    OPTIONAL,
-    Amount,
-    Choice,
-    Input,
-    Moment,
-    Price,
-    Quantity,
-    Text,
-    Truth,
-    Whole,
 )
 from loyalty_saas.api.keys import key_of, respond
 from loyalty_saas.api.lookups import location_for, member_id_of
-from loyalty_saas.api.pages import Listing, page_shape
-from loyalty_saas.api.points import EntryShape, TraceShape, written_entries, written_traces
+from loyalty_saas.api.points import written_entries, written_traces
 from loyalty_saas.api.problems import Problem
-from loyalty_saas.flows.purchases import preview_evaluation, take_purchase
+from loyalty_saas.api.purchase_shapes import (
+    CREDITED,
+    SET_ASIDE,
+    WAITING,
+    NewPurchase,
+    PreviewShape,
+    PurchaseListing,
+    PurchasePage,
+    ReceiptShape,
+    SaleForPreview,
+    WholePurchaseShape,
+)
+from loyalty_saas.flows.purchases import preview_evaluation, take_purchase, with_rewards
 from loyalty_saas.sentences import Why, why_points
 from members import queries
 from members.models import LedgerEntry, Purchase, PurchaseLine, WorkItem
@@ -46,153 +45,6 @@ from tenants.access import Actor, admits
 
 Kind = Purchase.Kind
 CLOCKS_DIFFER_BY = timedelta(minutes=5)
-WAITING, CREDITED, SET_ASIDE = "waiting", "credited", "set_aside"
-
-# ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Line(Input):
-    """One line. Give `amount`, or `unit_price` and it is quantity × unit price − discount, rounded half up."""
-
-    sku = Text(max_length=64, allow_blank=True, **OPTIONAL)
-    quantity = Quantity(help_text="How many or how much; positive for returns as well.")
-    unit_price = Price(help_text="Minor units.", **OPTIONAL)
-    discount = Amount(help_text="Minor units off the whole line.", **OPTIONAL)
-    amount = Amount(signed=True, help_text="Minor units, net of the discount.", **OPTIONAL)
-    category = Text(max_length=64, allow_blank=True, help_text="Unless given, that of the catalogue.", **OPTIONAL)
-    earning = Truth(help_text="false for gift cards and the like: no points.", **OPTIONAL)
-    position = Whole(
-        min_value=1, max_value=1000, help_text="Of a return that names its sale: which line of it.", **OPTIONAL
-    )
-
-
-class SaleForPreview(Input):
-    """A sale that has not happened yet."""
-
-    member = Text(max_length=254, help_text="Id, number or any identifier.")
-    location = Text(max_length=50, help_text="The location's code.", **OPTIONAL)
-    channel = Text(max_length=20, **OPTIONAL)
-    currency = Text(min_length=3, max_length=3, help_text="The client's, if given.", **OPTIONAL)
-    amount = Amount(help_text="Minor units; with lines it must be their sum.", **OPTIONAL)
-    occurred_at = Moment(help_text="Now, unless given; at most five minutes ahead.", **OPTIONAL)
-    lines = Line(many=True, max_length=500, **OPTIONAL)  # type: ignore[call-arg]
-
-
-class NewPurchase(SaleForPreview):
-    """
-    A sale, return or void as the shop sees it, in positive figures.
-
-    A return names its sale by document where it can, and may then leave out amounts; without lines it takes all that
-    is left. A void names its sale and takes all of it.
-    """
-
-    kind = Choice(choices=Kind.values)
-    document = Text(max_length=64, help_text="The receipt's number: counts once per kind and location.")
-    terminal = Text(max_length=64, **OPTIONAL)
-    sale = Text(max_length=64, help_text="The document of the sale that comes back.", **OPTIONAL)
-
-
-class PurchaseListing(Listing):
-    """Which purchases."""
-
-    member = Text(required=False, max_length=254, help_text="Of this member: id, number or any identifier.")
-    document = Text(required=False, max_length=64)
-    kind = Choice(required=False, choices=Kind.values)
-
-
-# ── what goes out ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class CreditShape(serializers.Serializer[Any]):
-    """So much of a unit, in its smallest step."""
-
-    unit = serializers.CharField()
-    amount = serializers.IntegerField()
-
-    class Meta:
-        ref_name = "Credit"
-
-
-class ReceiptShape(serializers.Serializer[Any]):
-    """The answer to a purchase."""
-
-    id = serializers.UUIDField()
-    kind = serializers.ChoiceField(choices=Kind.values)
-    document = serializers.CharField()
-    member = serializers.UUIDField()
-    occurred_at = serializers.DateTimeField()
-    credits = CreditShape(many=True, help_text="What the sale will bring, as the rules stand now.")
-    points_follow = serializers.BooleanField(
-        help_text="Accepted, but the workers could not be told: the points follow a little later."
-    )
-    repeated = serializers.BooleanField(help_text="This document was recorded before and counts once.")
-
-    class Meta:
-        ref_name = "Receipt"
-
-
-class PreviewShape(serializers.Serializer[Any]):
-    """What a sale would bring, and why."""
-
-    member = serializers.UUIDField()
-    credits = CreditShape(many=True)
-    traces = TraceShape(many=True)
-
-    class Meta:
-        ref_name = "Preview"
-
-
-class LineShape(serializers.Serializer[Any]):
-    """One line as recorded; what came back is negative."""
-
-    position = serializers.IntegerField()
-    sku = serializers.CharField()
-    category = serializers.CharField()
-    quantity = serializers.DecimalField(max_digits=14, decimal_places=3)
-    unit_price = serializers.DecimalField(max_digits=16, decimal_places=4, allow_null=True)
-    discount = serializers.IntegerField()
-    amount = serializers.IntegerField()
-    earning = serializers.BooleanField()
-    returned = serializers.DecimalField(max_digits=14, decimal_places=3, help_text="How much of it has come back.")
-
-    class Meta:
-        ref_name = "PurchaseLine"
-
-
-class PurchaseShape(serializers.Serializer[Any]):
-    """A purchase as recorded; returns and voids are negative."""
-
-    id = serializers.UUIDField()
-    kind = serializers.ChoiceField(choices=Kind.values)
-    document = serializers.CharField()
-    sale = serializers.CharField(allow_null=True, help_text="The document of the sale that it takes back.")
-    member = serializers.UUIDField()
-    location = serializers.CharField(allow_null=True)
-    terminal = serializers.CharField()
-    channel = serializers.CharField()
-    source = serializers.CharField()  # type: ignore[assignment]
-    currency = serializers.CharField()
-    amount = serializers.IntegerField()
-    occurred_at = serializers.DateTimeField()
-    received_at = serializers.DateTimeField()
-    credit = serializers.ChoiceField(choices=[WAITING, CREDITED, SET_ASIDE], help_text="Whether its points are there.")
-
-    class Meta:
-        ref_name = "Purchase"
-
-
-class WholePurchaseShape(PurchaseShape):
-    """A purchase with its lines, what it moved, and why."""
-
-    lines = LineShape(many=True)
-    entries = EntryShape(many=True)
-    traces = TraceShape(many=True)
-
-    class Meta:
-        ref_name = "PurchaseWithLines"
-
-
-PurchasePage = page_shape(PurchaseShape)
 
 # ── reading a purchase ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,7 +74,16 @@ def read_purchase(request: ApiRequest, form: Body, *, at: datetime) -> PurchaseI
         terminal=form.get("terminal") or "",
         channel=form.get("channel") or "",
         sale_document=sale,
+        paid_by_points=_paid(form, kind=kind),
     )
+
+
+def _paid(form: Body, *, kind: str) -> int:
+    """What points paid of a sale. :raises Problem: of anything else, nothing is paid"""
+    for name in ("paid_by_points", "redemptions"):
+        if kind != Kind.SALE and form.get(name):
+            raise Problem("refused", _("Only a sale can be paid by points."), field=name)
+    return form.get("paid_by_points") or 0
 
 
 def _check_kind(*, kind: str, sale: str, form: Body) -> None:
@@ -334,7 +195,9 @@ def _back(line: LineInput) -> LineInput:
 # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _take(purchase: PurchaseInput, *, key: Key, at: datetime) -> Answer:
+def _take(
+    purchase: PurchaseInput, *, key: Key, at: datetime, redemptions: Sequence[UUID] = (), by: UUID | None = None
+) -> Answer:
     body: Body = {
         "kind": str(purchase.kind),
         "document": purchase.document,
@@ -342,8 +205,9 @@ def _take(purchase: PurchaseInput, *, key: Key, at: datetime) -> Answer:
         "occurred_at": purchase.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "points_follow": False,
         "repeated": False,
+        "waits_for_sale": False,
     }
-    receipt = take_purchase(purchase=purchase, at=at, key=key, answer=body)
+    receipt = take_purchase(purchase=purchase, at=at, key=key, answer=body, redemptions=redemptions, by=by)
     accepted = receipt.accepted
     if accepted.answer is not None:
         return Answer(accepted.status, accepted.answer, replayed=True)
@@ -359,7 +223,19 @@ def written_purchases(purchases: Sequence[Purchase]) -> list[Body]:
     """Purchases as JSON, each with whether its points are there."""
     open_items = WorkItem.objects.filter(pk__in=[purchase.pk for purchase in purchases])
     waiting = dict(open_items.values_list("source_id", "quarantined_at"))
-    return [_written(purchase, credit=credit_state(purchase.pk, waiting)) for purchase in purchases]
+    parked = set(queries.awaiting_a_sale([purchase.pk for purchase in purchases]))
+    return [
+        _written(
+            purchase,
+            credit=credit_state(purchase.pk, waiting),
+            waits=purchase.pk in parked or (purchase.pk in waiting and _names_no_sale_yet(purchase)),
+        )
+        for purchase in purchases
+    ]
+
+
+def _names_no_sale_yet(purchase: Purchase) -> bool:
+    return bool(purchase.sale_document) and purchase.sale_id is None
 
 
 def credit_state(source_id: UUID, waiting: dict[UUID, datetime | None]) -> str:
@@ -369,12 +245,13 @@ def credit_state(source_id: UUID, waiting: dict[UUID, datetime | None]) -> str:
     return SET_ASIDE if waiting[source_id] else WAITING
 
 
-def _written(purchase: Purchase, *, credit: str) -> Body:
+def _written(purchase: Purchase, *, credit: str, waits: bool) -> Body:
     return {
         "id": purchase.pk,
         "kind": purchase.kind,
         "document": purchase.document,
-        "sale": purchase.sale.document if purchase.sale else None,
+        "sale": purchase.sale.document if purchase.sale else purchase.sale_document or None,
+        "waits_for_sale": waits,
         "member": purchase.member_id,
         "location": purchase.location.code if purchase.location else None,
         "terminal": purchase.terminal,
@@ -382,6 +259,7 @@ def _written(purchase: Purchase, *, credit: str) -> Body:
         "source": purchase.source,
         "currency": purchase.currency,
         "amount": purchase.amount,
+        "paid_by_points": purchase.paid_by_points,
         "occurred_at": purchase.occurred_at,
         "received_at": purchase.received_at,
         "credit": credit,
@@ -440,7 +318,14 @@ class Purchases(ApiView):
         takes=NewPurchase,
         gives={200: ReceiptShape, 201: ReceiptShape},
         keyed=True,
-        refuses=(*_REFUSES, "unknown_purchase", "receipt_conflict", "over_return"),
+        refuses=(
+            *_REFUSES,
+            "unknown_purchase",
+            "receipt_conflict",
+            "over_return",
+            "unknown_redemption",
+            "hold_settled",
+        ),
     )
     def post(self, request: ApiRequest) -> Response:
         """
@@ -449,8 +334,10 @@ class Purchases(ApiView):
         A document that was recorded before, by whatever channel, counts once and is answered with 200.
         """
         at, key = timezone.now(), key_of(request, route="purchases")
-        purchase = read_purchase(request, body_of(request, _NEW), at=at)
-        return respond(_take(purchase, key=key, at=at))
+        form = body_of(request, _NEW)
+        purchase = read_purchase(request, form, at=at)
+        used = form.get("redemptions") or ()
+        return respond(_take(purchase, key=key, at=at, redemptions=used, by=request.auth.pk))
 
 
 def _found(asked: Body) -> QuerySet[Purchase]:
@@ -476,7 +363,9 @@ class PurchasePreview(ApiView):
     )
     def post(self, request: ApiRequest) -> Response:
         """Nothing is recorded."""
-        purchase = read_purchase(request, body_of(request, _PREVIEW), at=timezone.now())
+        form = body_of(request, _PREVIEW)
+        purchase = read_purchase(request, form, at=timezone.now())
+        purchase = with_rewards(purchase=purchase, redemptions=form.get("redemptions") or ())
         try:
             program = program_in_force()
         except NoProgram:

@@ -44,6 +44,14 @@ class NewRedemption(Input):
     location = Text(max_length=50, help_text="The location's code.", **OPTIONAL)
 
 
+class Captured(Input):
+    """What the reward was used on."""
+
+    purchase = serializers.UUIDField(
+        help_text="The sale it was used on: what comes back of that gives back its share of the points.", **OPTIONAL
+    )
+
+
 class RedemptionListing(Listing):
     """Which redemptions."""
 
@@ -111,6 +119,8 @@ class RedemptionShape(serializers.Serializer[Any]):
     code = serializers.CharField(help_text="To be shown at the till.")
     location = serializers.CharField()
     at = serializers.DateTimeField()
+    purchase = serializers.UUIDField(allow_null=True, help_text="The sale it was used on.")
+    given_back = serializers.IntegerField(help_text="How much of the price came back with what came back of that sale.")
     held_until = serializers.DateTimeField(help_text="When the points are let go unless captured.")
     settled_at = serializers.DateTimeField(allow_null=True)
 
@@ -120,7 +130,7 @@ class RedemptionShape(serializers.Serializer[Any]):
 
 RedemptionPage = page_shape(RedemptionShape)
 REDEMPTION_IN_PATH = id_in_path("redemption", "redemption")
-_NEW, _LISTING = NewRedemption(), RedemptionListing()
+_NEW, _CAPTURED, _LISTING = NewRedemption(), Captured(), RedemptionListing()
 
 
 @admits(Actor.MACHINE, GET="rewards:read")
@@ -228,6 +238,8 @@ def _written(issues: Sequence[RewardIssue]) -> list[Body]:
             "code": issue.code,
             "location": issue.location,
             "at": issue.at,
+            "purchase": issue.purchase_id,
+            "given_back": issue.given_back,
             "held_until": issue.hold.expires_at,
             "settled_at": issue.settled_at,
         }
@@ -259,13 +271,18 @@ class CaptureRedemption(ApiView):
         "Spend the points held and issue the reward",
         name="redemptions_capture",
         path=[REDEMPTION_IN_PATH],
+        takes=Captured,
         gives=RedemptionShape,
         keyed=True,
-        refuses=("hold_settled",),
+        refuses=("hold_settled", "refused"),
     )
     def post(self, request: ApiRequest, redemption: str) -> Response:
+        sale_id = body_of(request, _CAPTURED).get("purchase")
+
         def capture(issue_id: UUID, at: datetime) -> None:
             services.capture_redemption(issue_id=issue_id, at=at, zone=zone(), by=request.auth.pk)
+            if sale_id:
+                services.use_on_sale(redemptions=[issue_id], sale_id=sale_id, at=at, zone=zone(), by=request.auth.pk)
 
         return _settle(request, redemption, route="redemptions.capture", settle=capture)
 

@@ -12,9 +12,10 @@ from django.utils.translation import gettext as _
 
 from loyalty_saas.portal.shared import published
 from loyalty_saas.sentences_program import figure_of_basis
+from loyalty_saas.sentences_tiers import given, to_keep, to_reach
 from loyalty_saas.templatetags.loyalty import day, number
 from members.models import Lot
-from members.queries import Balance, TierView, balances, tier_of
+from members.queries import Balance, balances, tier_of
 from programs.queries import ProgramInForce, products_by_sku
 from rewards.models import OfferAssignment, Reward
 from rewards.queries import current_offer, shelf
@@ -84,6 +85,8 @@ class Rank:
     done: int = 0
     whole: int = 1
     keep_missing: str = ""
+    next_said: str = ""
+    given: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def glance_of(*, member_id: UUID, currency: str, at: datetime) -> Glance:
         purses=purses,
         now=now,
         ahead=ahead,
-        rank=_rank(member_id=member_id, program=program, currency=currency),
+        rank=_rank(member_id=member_id, program=program, currency=currency, at=at),
         offer=offer,
         offer_reason=_because(offer) if offer else "",
     )
@@ -146,7 +149,7 @@ def rewards_of(purses: Sequence[Purse]) -> tuple[list[OnShelf], list[OnShelf]]:
     """The shelf: what can be had now, and what is ahead."""
     by_code = {purse.have.unit.code: purse.have for purse in purses}
     found = [
-        OnShelf(reward, have.unit.name, have.unit.decimals, have.available)
+        OnShelf(reward, have.unit.name, have.unit.decimals, have.spendable)
         for reward in shelf()
         if (have := by_code.get(reward.unit_code))
     ]
@@ -172,11 +175,11 @@ def _coming(*, member_id: UUID, at: datetime) -> dict[UUID, list[Coming]]:
 # ── tiers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _rank(*, member_id: UUID, program: ProgramInForce | None, currency: str) -> Rank | None:
+def _rank(*, member_id: UUID, program: ProgramInForce | None, currency: str, at: datetime) -> Rank | None:
     tiers = program.spec.tiers if program else None
     if program is None or tiers is None:
         return None
-    view = tier_of(member_id=member_id, program=program)
+    view = tier_of(member_id=member_id, program=program, at=at)
     if view is None:
         return None
     levels = {level.code: level for level in tiers.levels}
@@ -194,12 +197,10 @@ def _rank(*, member_id: UUID, program: ProgramInForce | None, currency: str) -> 
         next_benefits=ahead.benefits if ahead else (),
         done=max(0, min(view.basis, ahead.enter)) if ahead else 1,
         whole=max(1, ahead.enter) if ahead else 1,
-        keep_missing=_to_keep(view, said(view.missing_to_keep)),
+        keep_missing=to_keep(view, tiers, currency=currency),
+        next_said=to_reach(view, tiers, currency=currency),
+        given=given(view),
     )
-
-
-def _to_keep(view: TierView, missing: str) -> str:
-    return missing if view.missing_to_keep else ""
 
 
 # ── the offer, in words for the one it is made to ───────────────────────────────────────────────────────────────────

@@ -103,7 +103,7 @@ def title_of(entry: LedgerEntry) -> str:
     words = {
         LedgerEntry.Kind.RESTORE: _("Given back"),
         LedgerEntry.Kind.EXPIRE: _("Expired"),
-        LedgerEntry.Kind.MOVE: _("From another card of yours") if entry.amount > 0 else _("To another card of yours"),
+        LedgerEntry.Kind.MOVE: _of_move(entry),
     }
     return words.get(LedgerEntry.Kind(entry.kind)) or entry.reason or _("Put right by hand")
 
@@ -117,6 +117,17 @@ def _of_purchase(entry: LedgerEntry) -> str:
     if purchase.kind == "return":
         return _("Brought back")
     return purchase.location.name if purchase.location else _("Purchase")
+
+
+def _of_move(entry: LedgerEntry) -> str:
+    came, values = entry.amount > 0, {"number": getattr(entry, "other_number", None) or "–"}
+    kind = entry.key.partition(":")[0]
+    if kind == "transfer":
+        return (_("From member %(number)s") if came else _("To member %(number)s")) % values
+    if kind in {"pool", "back"}:
+        words = _("From your household, member %(number)s") if came else _("To your household, member %(number)s")
+        return words % values
+    return _("From another card of yours") if came else _("To another card of yours")
 
 
 def _of_activity(kind: str) -> str:

@@ -14,10 +14,12 @@ from django.db.models import Prefetch, Q
 from loyalty_saas.portal.sentences import Line, source_of, statement_line
 from members.models import (
     Activity,
+    AdjustmentRequest,
     CardLink,
     CardSession,
     Consent,
     Hold,
+    HouseholdMember,
     Identifier,
     Identity,
     Insight,
@@ -29,6 +31,7 @@ from members.models import (
     PurchaseLine,
     RuleState,
     TierChange,
+    TierGrant,
     TierStatus,
     WorkItem,
 )
@@ -58,6 +61,9 @@ PLACES: Final[dict[str, str]] = {
     "members.RuleState": "kept_by_rules",
     "members.TierStatus": "tier",
     "members.TierChange": "tier_changes",
+    "members.TierGrant": "tiers_given",
+    "members.HouseholdMember": "households",
+    "members.AdjustmentRequest": "corrections_asked_for",
     "members.Insight": "insight",
     "rewards.RewardIssue": "rewards",
     "rewards.OfferAssignment": "offer",
@@ -66,6 +72,7 @@ PLACES: Final[dict[str, str]] = {
 LEFT_OUT: Final[dict[str, str]] = {
     "members.ReturnMatch": "Which line took which back is told by the returned quantity of each line.",
     "members.Allocation": "Which lot a movement took is told by what each lot has left.",
+    "members.Transfer": "What came from and went to another member stands among the movements, with the reason.",
     "members.HoldLot": "Which lot is set aside is told by each lot.",
 }
 """Tables that lead to a member and say nothing that the file does not say elsewhere."""
@@ -91,6 +98,9 @@ def _sections(ids: Sequence[UUID]) -> dict[str, Section]:
         "card_links": _rows(CardLink.objects.filter(of), "way", "made_at", "expires_at", "used_at"),
         "tier": _rows(TierStatus.objects.filter(**plain), "tier", "basis", "since", "settled_at"),
         "tier_changes": _rows(TierChange.objects.filter(of), "before", "after", "basis", "at"),
+        "tiers_given": _rows(TierGrant.objects.filter(of), "tier", "reason", "since", "until", "ended_at"),
+        "households": _rows(HouseholdMember.objects.filter(of), "household__name", "joined_at", "left_at"),
+        "corrections_asked_for": list(_asked(ids)),
         "accounts": list(_accounts(ids)),
         "movements": list(_movements(ids)),
         "lots": list(_lots(ids)),
@@ -115,7 +125,19 @@ def _rows(rows: Any, *names: str) -> Section:
 def _accounts(ids: Sequence[UUID]) -> Iterator[dict[str, Any]]:
     for row in PointsAccount.objects.filter(member_id__in=ids).select_related("unit").order_by("unit__code", "id"):
         places = row.unit.decimals
-        yield {"unit": row.unit.name, "balance": _steps(row.balance, places), "owed": _steps(row.debt, places)}
+        yield {
+            "unit": row.unit.name,
+            "balance": _steps(row.balance, places),
+            "owed": _steps(row.debt, places),
+            "lasts_until": row.slides_until,
+        }
+
+
+def _asked(ids: Sequence[UUID]) -> Iterator[dict[str, Any]]:
+    for row in AdjustmentRequest.objects.filter(member_id__in=ids).select_related("unit").order_by("pk"):
+        amount = _steps(row.amount, row.unit.decimals)
+        told = {"unit": row.unit.name, "amount": amount, "reason": row.reason, "state": row.state}
+        yield {**told, "asked_at": row.asked_at, "settled_at": row.settled_at}
 
 
 def _movements(ids: Sequence[UUID]) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from tenants.models import ApiKey, AuditEvent, Role, User
 SAID: Final[dict[str, str | Promise]] = {
     "api_key.issued": gettext_lazy("Made an API key"),
     "api_key.revoked": gettext_lazy("Revoked an API key"),
+    "books.proof_asked": gettext_lazy("Had the books proven"),
     "client.onboarded": gettext_lazy("Took the client in"),
     "client.resumed": gettext_lazy("Resumed the program"),
     "client.suspended": gettext_lazy("Suspended the program"),
@@ -32,6 +33,8 @@ SAID: Final[dict[str, str | Promise]] = {
     "parked_return.dismissed": gettext_lazy("Dismissed a parked return"),
     "points.adjusted": gettext_lazy("Adjusted points"),
     "program.published": gettext_lazy("Published the program"),
+    "program.replay_started": gettext_lazy("Tried a draft on real purchases"),
+    "program.replay_stopped": gettext_lazy("Stopped trying a draft"),
     "provider.changed": gettext_lazy("Changed the provider's name or look"),
     "team.removed": gettext_lazy("Removed somebody from the team"),
 }
@@ -41,6 +44,7 @@ KINDS: Final[list[tuple[str, str | Promise]]] = [
     ("program", gettext_lazy("Programs")),
     ("points", gettext_lazy("Points")),
     ("members", gettext_lazy("Members")),
+    ("books", gettext_lazy("Books")),
     ("invitation", gettext_lazy("Invitations")),
     ("team", gettext_lazy("Team")),
     ("api_key", gettext_lazy("API keys")),

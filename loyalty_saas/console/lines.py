@@ -10,7 +10,9 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from loyalty_saas.console import ledger
 from loyalty_saas.console.figures import Span, kept, newest_days, share, sums_by_client
+from loyalty_saas.console.troubles import Trouble
 from tenants.models import Client, Domain, Invitation, KpiDay, Role, RoleGrant, WaitingClient
 from tenants.queries import url_on
 
@@ -18,21 +20,6 @@ QUIET_DAYS: Final = 3
 WAITING_TOO_LONG: Final = timedelta(minutes=5)
 COUNTED_TOO_LONG_AGO: Final = timedelta(hours=36)
 UNINVITED_TOO_LONG: Final = timedelta(days=3)
-AT_RISK: Final = 2
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Something at a client that wants a person, what to do, and how badly: 3 now, 2 today, 1 this week."""
-
-    weight: int
-    words: str
-    todo: str = ""
-
-    @property
-    def icon(self) -> str:
-        """What stands before it."""
-        return "triangle-alert" if self.weight >= AT_RISK else "info"
 
 
 @dataclass(frozen=True)
@@ -120,19 +107,19 @@ class ClientLine:
     @property
     def status(self) -> str:
         """How it stands, in a word or two."""
-        words = {3: _("Needs help"), 2: _("At risk"), 1: _("To look at")}
+        words = {4: _("Needs help"), 3: _("Needs help"), 2: _("At risk"), 1: _("To look at")}
         return words.get(self.weight) or (_("Starting") if self.is_starting else _("Healthy"))
 
     @property
     def badge(self) -> str:
         """The colour of that word."""
-        found = {3: "badge-bad", 2: "badge-warn", 1: "badge-accent"}
+        found = {4: "badge-bad", 3: "badge-bad", 2: "badge-warn", 1: "badge-accent"}
         return found.get(self.weight) or ("" if self.is_starting else "badge-good")
 
 
 def client_lines(*, clients: QuerySet[Client], span: Span, at: datetime) -> list[ClientLine]:
     """The clients, those in trouble first; five queries however many there are."""
-    rows = list(_noted(clients).select_related("provider"))
+    rows = list(_noted(clients).select_related("provider", "ledger_check"))
     sums = kept(
         what="sums", of=[row.pk for row in rows], span=span, count=lambda: sums_by_client(clients=clients, span=span)
     )
@@ -172,6 +159,7 @@ def _troubles(client: Any, newest: KpiDay | None, last: date | None, *, at: date
     if not client.is_open:
         yield _suspended(client)
         return
+    yield from ledger.troubles(client, at=at)
     if client.waiting_since and at - client.waiting_since > WAITING_TOO_LONG:
         yield _waiting(at - client.waiting_since)
     if at - (newest.counted_at if newest else client.created_at) > COUNTED_TOO_LONG_AGO:

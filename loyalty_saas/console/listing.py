@@ -14,7 +14,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from loyalty_saas.console.figures import Span, trends
-from loyalty_saas.console.lines import AT_RISK, ClientLine
+from loyalty_saas.console.lines import ClientLine
+from loyalty_saas.console.troubles import AT_RISK
 from loyalty_saas.tables import Column, Listing
 from tenants.models import Onboarding
 

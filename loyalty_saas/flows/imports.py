@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 
 from loyalty_saas import workers
 from loyalty_saas.flows.purchases import zone
+from loyalty_saas.tables import safe_cell
 from members.models import ImportJob
 from members.services import imports
 from members.services.imports import RowError, RowReader
@@ -208,7 +209,7 @@ def _keep_errors(job: ImportJob, errors: list[RowError]) -> None:
         writer = csv.writer(file)
         if is_new:
             writer.writerow(["row", "column", "problem"])
-        writer.writerows((e.number, e.column, e.message) for e in errors)
+        writer.writerows((e.number, safe_cell(e.column), safe_cell(e.message)) for e in errors)
     if not job.errors_path:
         _save(job, errors_path=relative)
 

@@ -9,7 +9,7 @@ from loyalty_saas.flows import figures
 from loyalty_saas.flows.purchases import zone
 from members.queries import birthdays_on
 from members.rules import day_bounds
-from members.services import api_requests, cards, insights, tiers
+from members.services import api_requests, approvals, cards, insights, tier_grants, tiers
 from members.services.activities import record_activity
 from members.services.idempotency import forget_answers
 from members.services.points import expire_points
@@ -31,6 +31,7 @@ def spend_night(*, at: datetime) -> None:
         pass
     greet_birthdays(day=at.astimezone(zone()).date(), at=at)
     _settle(at=at)
+    approvals.lapse_requests(at=at)
     forget_answers(before=at - KEPT_ANSWERS)
     cards.forget_old(before=at - KEPT_ANSWERS)
     api_requests.prune(at=at)
@@ -62,7 +63,10 @@ def _settle(*, at: datetime) -> None:
         tiers.settle_all(program=program_in_force(), at=at)
     except NoProgram:
         return
+    tier_grants.note_ends(at=at)
     with transaction.atomic():
         insights.rescale(at=at, zone=zone())
-        member_ids = insights.refresh_all(at=at, zone=zone())
-        refresh_offers(member_ids=member_ids, at=at, zone=zone())
+    member_ids = insights.refresh_all(at=at, zone=zone())
+    for start in range(0, len(member_ids), insights.PART):
+        with transaction.atomic():
+            refresh_offers(member_ids=member_ids[start : start + insights.PART], at=at, zone=zone())

@@ -1,8 +1,10 @@
 """From a purchase at the till to points, tier and offer."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -16,7 +18,7 @@ from members.services.accrual import Credited, Item, ItemLine
 from members.services.purchases import Accepted, Key, PurchaseInput
 from programs.queries import NoProgram, ProgramInForce, program_in_force
 from programs.rules import Evaluation, preview
-from rewards.services import refresh_offers
+from rewards.services import give_back, paid_with, refresh_offers, use_on_sale
 from tenants.context import current_client
 from tenants.keys import uuid7
 
@@ -37,19 +39,42 @@ def zone() -> ZoneInfo:
     return ZoneInfo(current_client().time_zone)
 
 
-def take_purchase(*, purchase: PurchaseInput, at: datetime, key: Key | None = None, answer: dict[str, Any]) -> Receipt:
+def take_purchase(
+    *,
+    purchase: PurchaseInput,
+    at: datetime,
+    key: Key | None = None,
+    answer: dict[str, Any],
+    redemptions: Sequence[UUID] = (),
+    by: UUID | None = None,
+) -> Receipt:
     """
     Accept a purchase, show the credit it will bring and wake the worker that gives it.
 
-    `answer` is completed with the credit and kept for the caller's key.
+    `answer` is completed with the credit and kept for the caller's key. `redemptions` are rewards used on the sale:
+    money off among them is what points paid of it, unless the purchase says how much that was.
 
     :raises members.services.refusals.Refused: with the reason; nothing is recorded
     """
+    purchase = with_rewards(purchase=purchase, redemptions=redemptions)
     credits = preview_credits(purchase)
     answer["credits"] = [{"unit": unit, "amount": amount} for unit, amount in sorted(credits.items())]
-    accepted = purchases.record_purchase(purchase=purchase, at=at, key=key, answer=answer)
+    if redemptions:
+        with transaction.atomic():
+            accepted = purchases.record_purchase(purchase=purchase, at=at, key=key, answer=answer)
+            if not accepted.repeated:
+                use_on_sale(redemptions=redemptions, sale_id=accepted.purchase_id, at=at, zone=zone(), by=by)
+    else:
+        accepted = purchases.record_purchase(purchase=purchase, at=at, key=key, answer=answer)
     woken = workers.wake(current_client().schema_name)
     return Receipt(accepted, credits, woken)
+
+
+def with_rewards(*, purchase: PurchaseInput, redemptions: Sequence[UUID]) -> PurchaseInput:
+    """The purchase with what rewards used on it paid, unless it says so itself."""
+    if not redemptions or purchase.paid_by_points or purchase.kind != Purchase.Kind.SALE:
+        return purchase
+    return replace(purchase, paid_by_points=paid_with(redemptions=redemptions, amount=purchase.amount))
 
 
 def preview_credits(purchase: PurchaseInput) -> dict[str, int]:
@@ -88,6 +113,10 @@ def _as_item(purchase: PurchaseInput) -> Item:
         location=purchase.location_code,
         sale_id=None,
         activity="",
+        document=purchase.document,
+        sale_document="",
+        paid_by_points=purchase.paid_by_points,
+        awaited=False,
         properties={},
         lines=lines,
     )
@@ -118,6 +147,9 @@ def _credited_or_error(*, program: ProgramInForce, at: datetime, size: int) -> C
     try:
         with transaction.atomic():
             credited = accrual.credit_waiting(program=program, at=at, zone=zone(), limit=size)
+            if credited.taken_back:
+                returns = [(back.source_id, sale_id) for back, sale_id in credited.taken_back]
+                give_back(returns=returns, at=at, zone=zone())
             refresh_offers(member_ids=credited.member_ids, at=at, zone=zone())
     except OperationalError:
         raise
@@ -136,6 +168,9 @@ def _set_aside(*, error: Exception, at: datetime) -> Credited:
 def settle_in(*, at: datetime) -> None:
     """After a drain: take the shop's yardsticks anew where it has grown, and follow with segments and offers."""
     with transaction.atomic():
-        if insights.rescale_if_grown(at=at, zone=zone()):
-            member_ids = insights.refresh_all(at=at, zone=zone())
-            refresh_offers(member_ids=member_ids, at=at, zone=zone())
+        has_grown = insights.rescale_if_grown(at=at, zone=zone())
+    if has_grown:
+        member_ids = insights.refresh_all(at=at, zone=zone())
+        for start in range(0, len(member_ids), insights.PART):
+            with transaction.atomic():
+                refresh_offers(member_ids=member_ids[start : start + insights.PART], at=at, zone=zone())

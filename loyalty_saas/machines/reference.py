@@ -26,6 +26,8 @@ GROUPS: Final[dict[str, tuple[str | Promise, str | Promise, str]]] = {
     "redemptions": (_("Redemptions"), _("Hold the points, hand the reward over, or let go."), "ticket"),
     "activities": (_("Activities"), _("Whatever else earns: trips, visits, reviews."), "activity"),
     "adjustments": (_("Adjustments"), _("Corrections by hand, with a reason."), "pencil"),
+    "transfers": (_("Transfers"), _("Points from one member to another."), "arrow-left-right"),
+    "households": (_("Households"), _("Members who spend together."), "users-round"),
     "parked-returns": (_("Parked returns"), _("Returns that found no sale and wait for a manager."), "undo-2"),
     "locations": (_("Locations"), _("Shops, web shops, vans."), "map-pin"),
     "program": (_("Program"), _("The rules, tiers and rewards in force."), "layers"),
@@ -33,6 +35,10 @@ GROUPS: Final[dict[str, tuple[str | Promise, str | Promise, str]]] = {
 }
 _EXAMPLES: Final[dict[str, Any]] = {
     "member": "+4915112345678",
+    "from_member": "+4915112345678",
+    "to_member": "ana@example.com",
+    "members": ["+4915112345678", "ana@example.com"],
+    "household": "01998c2e-7d1f-7000-8000-000000000004",
     "document": "R-1001",
     "sale": "R-1001",
     "reference": "trip-77",

@@ -47,7 +47,7 @@ class Step:
 
 def matters(*, has_program: bool, newest_sale: datetime | None, at: datetime) -> list[Matter]:
     """All that wants a person, the gravest first."""
-    found = [*_program(has_program), *_purchases(newest_sale, at), *_tills(at), *_imports(at)]
+    found = [*_program(has_program), *_purchases(newest_sale, at), *_approvals(at), *_tills(at), *_imports(at)]
     return sorted(found, key=lambda matter: -matter.weight)
 
 
@@ -75,13 +75,22 @@ def _purchases(newest_sale: datetime | None, at: datetime) -> Iterator[Matter]:
         yield Matter(2, "undo-2", words % {"n": number(parked)}, "", reverse("portal:parked"), _("Look at them"))
     if stuck := queries.set_aside().count():
         words = ngettext("%(n)s purchase could not be credited.", "%(n)s purchases could not be credited.", stuck)
-        note = _("They are tried again; your provider sees them too.")
-        yield Matter(3, "triangle-alert", words % {"n": number(stuck)}, note, "", "")
+        note = _("They failed three times; your provider sees them too.")
+        address = reverse("portal:set_aside")
+        yield Matter(3, "triangle-alert", words % {"n": number(stuck)}, note, address, _("Look at them"))
     if newest_sale is not None and at - newest_sale > QUIET:
         days = (at - newest_sale).days
         words = ngettext("No purchase for %(n)s day.", "No purchases for %(n)s days.", days) % {"n": number(days)}
         note = _("Is the shop closed, or is a till not connected any more?")
         yield Matter(2, "shopping-bag", words, note, reverse("portal:staff"), _("Tills"))
+
+
+def _approvals(at: datetime) -> Iterator[Matter]:
+    if waiting := queries.requests_waiting(at=at).count():
+        words = ngettext(
+            "%(n)s correction waits for a second person.", "%(n)s corrections wait for a second person.", waiting
+        )
+        yield Matter(2, "shield-check", words % {"n": number(waiting)}, "", reverse("portal:approvals"), _("Decide"))
 
 
 def _tills(at: datetime) -> Iterator[Matter]:

@@ -1,7 +1,7 @@
 """The forms of a program's other parts: name and units, tiers, rewards, offers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -14,8 +14,8 @@ from loyalty_saas.portal.editor_numbers import currency_digits, currency_sign, r
 from loyalty_saas.portal.editor_problems import add_to_rows
 from loyalty_saas.portal.editor_rows import Data, Row, Rows, hush
 from loyalty_saas.sentences_program import segment_name
-from programs.rules import SEGMENTS, OfferSpec, RewardSpec, TierSetSpec, TierSpec, UnitSpec
-from programs.rules.specs import REWARD_KINDS, TIER_BASES
+from programs.rules import SEGMENTS, EarningSpec, OfferSpec, RewardSpec, TierSetSpec, TierSpec, UnitSpec, over
+from programs.rules.specs import DOWNGRADES, REWARD_KINDS, TIER_BASES, TIER_PERIODS
 
 UNIT_KIND_WORDS: Mapping[str, str | Promise] = {
     "points": gettext_lazy("Points"),
@@ -26,12 +26,24 @@ EXPIRY_WORDS: Mapping[str, str | Promise] = {
     "none": gettext_lazy("Never"),
     "rolling": gettext_lazy("Some months after they were earned"),
     "calendar": gettext_lazy("At the end of a calendar year"),
+    "sliding": gettext_lazy("Some months after the member last earned or spent"),
 }
 BASIS_WORDS: Mapping[str, str | Promise] = {
     "spend": gettext_lazy("What a member spends"),
     "count": gettext_lazy("How often a member buys"),
     "earned": gettext_lazy("What a member earns"),
     "quantity": gettext_lazy("A figure of activities, such as days"),
+}
+PERIOD_WORDS: Mapping[str, str | Promise] = {
+    "rolling": gettext_lazy("the last months"),
+    "calendar": gettext_lazy("the calendar year"),
+    "anniversary": gettext_lazy("years from the day of joining"),
+    "lifetime": gettext_lazy("all time"),
+}
+DOWNGRADE_WORDS: Mapping[str, str | Promise] = {
+    "to_level": gettext_lazy("falls to the level that is kept"),
+    "one_step": gettext_lazy("falls one level at most in a period"),
+    "none": gettext_lazy("keeps it all the same"),
 }
 REWARD_WORDS: Mapping[str, str | Promise] = {
     "discount": gettext_lazy("Discount"),
@@ -61,7 +73,7 @@ class _Steps:
 # ── name and units ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class UnitRow(Row):
+class UnitRow(_Steps, Row):
     """What members collect."""
 
     code = forms.CharField(required=False, widget=forms.HiddenInput())
@@ -80,6 +92,12 @@ class UnitRow(Row):
         label=gettext_lazy("A return may take a balance below zero"),
         required=False,
         help_text=gettext_lazy("Otherwise what was spent already is let go."),
+    )
+    debt_limit = forms.CharField(
+        label=gettext_lazy("At most so much below zero"),
+        required=False,
+        max_length=40,
+        help_text=gettext_lazy("Empty: without a limit. What goes beyond it is let go."),
     )
 
     def __init__(self, *args: Any, used: set[str], units: tuple[UnitSpec, ...], **kwargs: Any) -> None:
@@ -103,12 +121,17 @@ class UnitRow(Row):
         found = self.cleaned_data
         if found.get("expiry") not in (None, "none") and not found.get("months") and "months" not in self.errors:
             self.add_error("months", _("Enter after how many months."))
+        limit = str(found.get("debt_limit") or "").strip()
+        found["debt_limit"] = self.read("debt_limit", found.get("decimals") or 0) if limit else None
+        if limit and not found.get("may_owe") and "debt_limit" not in self.errors:
+            self.add_error("debt_limit", _("Only where a balance may go below zero."))
         return found
 
     def document(self, taken: set[str]) -> Document:
         """The unit as it stands in a document."""
         found = self.cleaned_data
         months = {"months": found["months"]} if found["expiry"] != "none" else {}
+        limit = {"debt_limit": found["debt_limit"]} if found["debt_limit"] is not None else {}
         return {
             "code": self.old.code if self.old else new_code(found["name"], taken),
             "name": found["name"],
@@ -117,6 +140,7 @@ class UnitRow(Row):
             "pending_days": found["pending_days"],
             "expiry": {"policy": found["expiry"], **months},
             "may_owe": found["may_owe"],
+            **limit,
         }
 
 
@@ -130,6 +154,7 @@ def _unit_values(unit: UnitSpec) -> dict[str, Any]:
         "expiry": unit.expiry.policy,
         "months": unit.expiry.months or None,
         "may_owe": unit.may_owe,
+        "debt_limit": write_steps(unit.debt_limit, unit.decimals),
     }
 
 
@@ -138,10 +163,22 @@ class BasicsForm(forms.Form):
 
     part = "units"
     name = forms.CharField(label=gettext_lazy("Name of the program"), max_length=100)
+    gift_cards = forms.BooleanField(
+        label=gettext_lazy("Gift cards earn when they are bought"),
+        required=False,
+        help_text=gettext_lazy("Otherwise what is bought with them earns, and not the card."),
+    )
+    paid_by_points = forms.BooleanField(
+        label=gettext_lazy("What is paid by points earns as well"),
+        required=False,
+        help_text=gettext_lazy("Otherwise only what is paid in another way counts, where points go by the amount."),
+    )
 
     def __init__(self, data: Data | None = None, *, bench: Bench) -> None:
         spec, units = bench.spec, tuple(units_of(bench.spec))
-        super().__init__(data, initial={"name": spec.name if spec else ""})
+        earning = spec.earning if spec else EarningSpec()
+        given = {"gift_cards": earning.gift_cards, "paid_by_points": earning.paid_by_points}
+        super().__init__(data, initial={"name": spec.name if spec else "", **given})
         self.bench = bench
         self.units: Rows[UnitRow] = Rows(
             lambda **given: UnitRow(used=bench.used_units, units=units, **given),
@@ -164,11 +201,14 @@ class BasicsForm(forms.Form):
         parts: list[Document] = []
         for row in self.units.filled:
             parts.append(row.document(codes_in(self.bench.document["units"]) | codes_in(parts) | self.bench.used_units))
-        return {**self.bench.document, "name": self.cleaned_data["name"], "units": parts}
+        document = {key: value for key, value in self.bench.document.items() if key != "earning"}
+        given = {name: self.cleaned_data[name] for name in ("gift_cards", "paid_by_points")}
+        earning = {"earning": given} if any(given.values()) else {}
+        return {**document, "name": self.cleaned_data["name"], "units": parts, **earning}
 
     def add_problem(self, path: str, words: str) -> None:
         """What the engine says of `n.field`."""
-        fields = {name: name for name in ("name", "kind", "decimals", "pending_days", "may_owe")}
+        fields = {name: name for name in ("name", "kind", "decimals", "pending_days", "may_owe", "debt_limit")}
         rows: list[forms.Form] = list(self.units.filled)
         if not add_to_rows(rows, path, words, {**fields, "expiry.months": "months", "expiry": "expiry"}):
             self.add_error(None, words)
@@ -232,9 +272,12 @@ class TiersForm(forms.Form):
     figure = forms.RegexField(
         r"^[A-Za-z_][A-Za-z0-9_-]{0,49}$", label=gettext_lazy("Which figure"), required=False, max_length=50
     )
-    lifetime = forms.ChoiceField(
-        label=gettext_lazy("Counted over"),
-        choices=[("months", gettext_lazy("the last months")), ("ever", gettext_lazy("all time"))],
+    unit = forms.ChoiceField(label=gettext_lazy("Which unit"), required=False)
+    period = forms.ChoiceField(
+        label=gettext_lazy("Counted over"), choices=[(one, PERIOD_WORDS[one]) for one in TIER_PERIODS]
+    )
+    downgrade = forms.ChoiceField(
+        label=gettext_lazy("Who no longer keeps a level"), choices=[(one, DOWNGRADE_WORDS[one]) for one in DOWNGRADES]
     )
     months = forms.IntegerField(label=gettext_lazy("How many months"), required=False, min_value=1, max_value=1200)
 
@@ -242,7 +285,11 @@ class TiersForm(forms.Form):
         tiers = tiers_of(bench.spec)
         super().__init__(data, initial=_tier_set_values(tiers))
         self.bench = bench
+        units = units_of(bench.spec)
+        cast(forms.ChoiceField, self.fields["unit"]).choices = [(unit.code, unit.name) for unit in units]
         self.digits = currency_digits(bench.currency) if self["basis"].value() == "spend" else 0
+        if self["basis"].value() == "earned":
+            self.digits = next((unit.decimals for unit in units if unit.code == self["unit"].value()), 0)
         levels = [_level_values(level, self.digits) for level in tiers.levels] if tiers else [{}]
         self.levels: Rows[LevelRow] = Rows(
             lambda **given: LevelRow(digits=self.digits, **given), "l", data=data, initial=levels
@@ -267,7 +314,7 @@ class TiersForm(forms.Form):
         found = self.cleaned_data
         if found.get("basis") == "quantity" and not found.get("figure") and "figure" not in self.errors:
             self.add_error("figure", _("Say which figure of the activities."))
-        if found.get("lifetime") == "months" and not found.get("months") and "months" not in self.errors:
+        if found.get("period") == "rolling" and not found.get("months") and "months" not in self.errors:
             self.add_error("months", _("Enter over how many months."))
         return found
 
@@ -278,8 +325,11 @@ class TiersForm(forms.Form):
         for row in self.levels.filled:
             levels.append(row.document(known, codes_in(levels)))
         named = {"property": found["figure"]} if found["basis"] == "quantity" else {}
-        months = {"period_months": found["months"]} if found["lifetime"] == "months" else {}
-        tiers = {"basis": found["basis"], **named, **months, "levels": levels} if levels else None
+        if found["basis"] == "earned" and found.get("unit"):
+            named = {"unit": found["unit"]}
+        months = {"period_months": found["months"]} if found["period"] == "rolling" else {}
+        how = {"period": found["period"], **months, "downgrade": found["downgrade"]}
+        tiers = {"basis": found["basis"], **named, **how, "levels": levels} if levels else None
         return {**self.bench.document, "tiers": tiers}
 
     def add_problem(self, path: str, words: str) -> None:
@@ -287,17 +337,20 @@ class TiersForm(forms.Form):
         fields = {name: name for name in ("name", "enter", "keep", "benefits")}
         rows: list[forms.Form] = list(self.levels.filled)
         if not add_to_rows(rows, path, words, fields):
-            self.add_error({"property": "figure", "period_months": "months"}.get(path), words)
+            fields = {"property": "figure", "period_months": "months"} | {n: n for n in ("unit", "period", "downgrade")}
+            self.add_error(fields.get(path), words)
 
 
 def _tier_set_values(tiers: TierSetSpec | None) -> dict[str, Any]:
     if tiers is None:
-        return {"basis": "spend", "lifetime": "months", "months": 12}
+        return {"basis": "spend", "period": "rolling", "months": 12, "downgrade": "to_level"}
     return {
         "basis": tiers.basis,
         "figure": tiers.property or "",
-        "lifetime": "months" if tiers.period_months else "ever",
+        "unit": tiers.counted.code if tiers.counted else "",
+        "period": over(tiers),
         "months": tiers.period_months,
+        "downgrade": tiers.downgrade,
     }
 
 

@@ -20,6 +20,7 @@ _NAMES = {
     "unit_price": _("Price of one"),
     "location": _("Location"),
     "channel": _("Channel"),
+    "paid_by_points": _("Paid by points"),
 }
 
 

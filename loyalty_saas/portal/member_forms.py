@@ -161,6 +161,8 @@ class IdentifierForm(forms.Form):
 class AdjustForm(forms.Form):
     """Points given or taken by hand, in whole and parts of the unit as people write them."""
 
+    # Set where a second person could still agree to it.
+    is_over_limit = False
     GIVE, TAKE = "give", "take"
     key = forms.UUIDField(widget=forms.HiddenInput)
     unit = forms.ChoiceField(label=gettext_lazy("What"))
@@ -208,6 +210,29 @@ class AdjustForm(forms.Form):
         """How many of the unit's smallest steps, below zero where they are taken."""
         steps = int(Decimal(self.cleaned_data["amount"]).scaleb(self.chosen.decimals))
         return -steps if self.cleaned_data["way"] == self.TAKE else steps
+
+
+class TransferForm(AdjustForm):
+    """Points moved from one member to another."""
+
+    way = None  # type: ignore[assignment]
+    field_order = ("amount", "unit", "reason")
+
+    @property
+    def steps(self) -> int:
+        """How many of the unit's smallest steps."""
+        return int(Decimal(self.cleaned_data["amount"]).scaleb(self.chosen.decimals))
+
+
+class HouseholdForm(forms.Form):
+    """What a household is called."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name of the household"),
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        help_text=gettext_lazy("Only you and the members of it see it."),
+    )
 
 
 def _not_in_steps(unit: Unit) -> str:

@@ -76,7 +76,8 @@ def reasons(traces: Sequence[RuleTrace]) -> dict[str, list[str]]:
 
 
 def lot_source(lot: Lot) -> str:
-    """Where the points of a lot came from."""
+    """Where the points of a lot came from; `members.queries.lots_of` tells whose they were, if they were moved."""
+    lot.entry.other_number = getattr(lot, "other_number", None)  # type: ignore[attr-defined]
     return what_happened(lot.entry)
 
 

@@ -298,8 +298,9 @@ _TIERS: Final = f"""
                max(occurred_at) FILTER (WHERE held <> tier) OVER (PARTITION BY member_id) AS changed
         FROM history ORDER BY member_id, occurred_at DESC, id DESC
     )
-    INSERT INTO members_tierstatus (member_id, tier, basis, since, settled_at)
-    SELECT m.id, COALESCE(tier, ''), COALESCE(basis, 0), COALESCE(changed, joined), COALESCE(occurred_at, joined)
+    INSERT INTO members_tierstatus (member_id, tier, earned, basis, since, settled_at)
+    SELECT m.id, COALESCE(tier, ''), COALESCE(tier, ''), COALESCE(basis, 0), COALESCE(changed, joined),
+           COALESCE(occurred_at, joined)
     FROM member m LEFT JOIN last ON last.member_id = m.id
 """
 _INSIGHTS: Final = f"""

@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Protocol
 from zlib import crc32
 
+import phonenumbers
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta
 from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
 from django import template
 from django.conf import settings
@@ -121,6 +122,12 @@ def signed_points(share: float | None) -> str:
 
 
 @register.filter
+def tone(change: float | None) -> str:
+    """Whether a change is good or bad where more is better: the class of its line."""
+    return "good" if (change or 0) > 0 else "bad" if (change or 0) < 0 else ""
+
+
+@register.filter
 def unit_amount(value: int | None, unit: "HasDecimals | None") -> str:
     """Smallest steps of a unit as people write them."""
     return number(value, unit.decimals if unit else 0)
@@ -149,10 +156,11 @@ def short_day(value: date) -> str:
 
 @register.filter
 def moment(value: datetime | None) -> str:
-    """A day and time in the zone of the host."""
+    """A day and time in the zone of the host: Nov 22, 2026, 12:30 PM."""
     if value is None:
         return "–"
-    return str(format_datetime(timezone.localtime(value), format="short", locale=viewer_locale()))
+    local = timezone.localtime(value)
+    return f"{day(value)}, {format_time(local, format='short', locale=viewer_locale())}"
 
 
 @register.filter
@@ -161,6 +169,16 @@ def ago(value: datetime | None) -> str:
     if value is None:
         return "–"
     return str(format_timedelta(value - timezone.now(), add_direction=True, locale=viewer_locale()))
+
+
+@register.filter
+def phone(value: str) -> str:
+    """A phone number as people read it: +1 404-555-0192; what is none stays as it is."""
+    try:
+        number_read = phonenumbers.parse(value)
+    except phonenumbers.NumberParseException:
+        return value
+    return str(phonenumbers.format_number(number_read, phonenumbers.PhoneNumberFormat.INTERNATIONAL))
 
 
 @register.filter
@@ -194,14 +212,15 @@ def _strokes(name: str) -> SafeString:
 
 
 @register.simple_tag
-def sparkline(values: Sequence[int], width: int = 96, height: int = 28) -> SafeString:
-    """A small line without words; the figures stand beside it."""
+def sparkline(values: Sequence[int], width: int = 96, height: int = 28, tone: str = "") -> SafeString:
+    """A small line without words; the figures stand beside it. `tone` is good, bad or neither."""
     points = _points(values, width=width, height=height, margin=2)
     if not points:
         return SafeString("")
     return format_html(
-        '<svg class="sparkline" viewBox="0 0 {} {}" width="{}" height="{}" aria-hidden="true" focusable="false">'
+        '<svg class="sparkline{}" viewBox="0 0 {} {}" width="{}" height="{}" aria-hidden="true" focusable="false">'
         '<polyline points="{}"/></svg>',
+        f" sparkline-{tone}" if tone in ("good", "bad") else "",
         width,
         height,
         width,

@@ -40,6 +40,7 @@ from members.services import cards, enrolment, idempotency
 from members.services.points import NotEnoughPoints
 from members.services.refusals import Refused, UnknownPurchase
 from programs.queries import NoProgram, program_in_force
+from rewards.models import Reward
 from tenants.access import Actor, admits
 from tenants.context import public_atomic
 from tenants.services import audit
@@ -140,7 +141,9 @@ def preview(request: TillRequest) -> HttpResponse:
     body = body_of(request)
     member_id = id_of(body.get("member"), field="member")
     sale = Sale.of(body)
-    credits = work_sales.preview(stand=_stand(request), member_id=member_id, sale=sale, at=timezone.now())
+    at, stand = timezone.now(), _stand(request)
+    used = work_rewards.for_next_sale(stand=stand, member_id=member_id, at=at)
+    credits = work_sales.preview(stand=stand, member_id=member_id, sale=sale, at=at, redemptions=used)
     earned = _earned(credits)
     words = _("Record purchase · earn %(points)s") % {"points": earned} if earned else _("Record purchase")
     wants_lines = not earned and not sale.lines and work_sales.earns_by_article()
@@ -165,9 +168,15 @@ def record(request: TillRequest) -> HttpResponse:
     """Record a sale, once per key."""
     at, body = timezone.now(), body_of(request)
     member_id = work_sales.active(id_of(body.get("member"), field="member"))
-    sale = Sale.of(body)
+    sale, stand = Sale.of(body), _stand(request)
     receipt = work_sales.record(
-        stand=_stand(request), member_id=member_id, sale=sale, key=key_of(body.get("key")), occurred_at=at, at=at
+        stand=stand,
+        member_id=member_id,
+        sale=sale,
+        key=key_of(body.get("key")),
+        occurred_at=at,
+        at=at,
+        redemptions=work_rewards.for_next_sale(stand=stand, member_id=member_id, at=at),
     )
     recorded = Purchase.objects.get(pk=receipt.accepted.purchase_id)
     return _shown(
@@ -323,7 +332,7 @@ def _handed_over(request: TillRequest, *, issue: Any, member_id: UUID, at: datet
         request,
         member_id=member_id,
         at=at,
-        banner=_("%(reward)s is theirs: hand it over.") % {"reward": issue.reward.name},
+        banner=_theirs(issue.reward),
         undoable=work_undo.last_done(stand=_stand(request), at=at),
     )
 
@@ -415,6 +424,14 @@ def _shown(
     return JsonResponse(answer, status=status)
 
 
+def _theirs(reward: Reward) -> str:
+    if reward.kind in work_rewards.LESS_TO_PAY:
+        return _("%(reward)s is theirs, and counts as used on the purchase that you record next.") % {
+            "reward": reward.name
+        }
+    return _("%(reward)s is theirs: hand it over.") % {"reward": reward.name}
+
+
 def _recorded(purchase: Purchase, credits: dict[str, int], *, follow: bool) -> str:
     amount, earned = money(purchase.amount, purchase.currency), _earned(credits)
     if not earned:
@@ -440,8 +457,12 @@ def _credit_words(purchase: Purchase, entries: list[LedgerEntry]) -> str:
     values = {"amount": money(abs(purchase.amount), purchase.currency), "points": moved}
     if purchase.kind == Purchase.Kind.SALE:
         return (_("%(amount)s earned %(points)s.") if moved else _("%(amount)s recorded; it earned nothing.")) % values
-    if ParkedReturn.objects.filter(line__purchase=purchase).exists():
-        return _("%(amount)s given back. No earlier purchase was found for it: a manager looks at it.") % values
+    if ParkedReturn.objects.filter(line__purchase=purchase, state=ParkedReturn.State.OPEN).exists():
+        said = _(
+            "%(amount)s given back. It waits for its purchase: the points are taken back when that arrives, "
+            "or a manager looks at it."
+        )
+        return said % values
     if purchase.kind == Purchase.Kind.VOID:
         said = _("%(amount)s was undone: %(points)s taken back.") if moved else _("%(amount)s was undone.")
     else:

@@ -10,13 +10,14 @@ from django.utils.translation import gettext as _
 
 from loyalty_saas.sentences import amount_of, why_offer
 from loyalty_saas.sentences_program import figure_of_basis
+from loyalty_saas.sentences_tiers import to_keep
 from loyalty_saas.templatetags.loyalty import number
 from loyalty_saas.till.work_find import masked, with_contacts
-from members.models import Member, TierStatus
-from members.queries import Balance, balances
+from members.models import Member
+from members.queries import Balance, TierView, balances, tier_of
 from members.services.refusals import UnknownMember
 from programs.queries import NoProgram, ProgramInForce, Unit, program_in_force, units
-from programs.rules import TierSetSpec, missing_to_next
+from programs.rules import TierSetSpec
 from rewards.models import OfferAssignment, Reward
 from rewards.queries import shelf
 
@@ -42,6 +43,8 @@ class OnShelf:
     price: str
     missing: str
     after: str
+    # Whether others of the household pay a part of it.
+    together: bool = False
 
     @property
     def is_near(self) -> bool:
@@ -59,6 +62,7 @@ class Panel:
     contact: str
     since: datetime
     tier: str
+    keep: str
     step: Step | None
     balances: tuple[Balance, ...]
     rewards: tuple[OnShelf, ...]
@@ -85,16 +89,17 @@ def panel(*, member_id: UUID, currency: str, at: datetime) -> Panel:
     rewards = [_on_shelf(reward, held) for reward in shelf()]
     offer = getattr(member, "offer_assignment", None)
     offered: OfferAssignment | None = offer if offer and offer.offer.active else None
-    status = getattr(member, "tier_status", None) or TierStatus(tier="", basis=0)
     tiers = program.spec.tiers if program else None
+    view = tier_of(member_id=member.pk, program=program, at=at) if program else None
     return Panel(
         id=member.pk,
         name=member.name or "",
         number=member.number,
         contact=masked(member),
         since=member.joined_at,
-        tier=_tier_name(tiers, status),
-        step=_step(tiers, status, currency) if tiers else None,
+        tier=view.name if view else "",
+        step=_step(tiers, view, currency) if tiers and view else None,
+        keep=to_keep(view, tiers, currency=currency) if tiers and view else "",
         balances=tuple(held),
         rewards=tuple(one for one in rewards if one.is_near),
         next_reward=next((one for one in rewards if not one.is_near), None),
@@ -141,28 +146,23 @@ def _on_shelf(reward: Reward, held: Sequence[Balance]) -> OnShelf:
     icon = ICONS.get(Reward.Kind(reward.kind), "gift")
     if mine is None:
         return OnShelf(reward, icon, number(reward.price), number(reward.price), "")
-    missing = max(0, reward.price - mine.available)
+    missing = max(0, reward.price - mine.spendable)
     return OnShelf(
         reward,
         icon,
         price=in_units(reward.price, mine.unit),
         missing=in_units(missing, mine.unit) if missing else "",
-        after=in_units(mine.balance - reward.price, mine.unit),
+        after=in_units(max(mine.balance - reward.price, 0), mine.unit),
+        together=reward.price > mine.available,
     )
 
 
-def _tier_name(tiers: TierSetSpec | None, status: TierStatus) -> str:
-    return next((level.name for level in (tiers.levels if tiers else ()) if level.code == status.tier), "")
-
-
-def _step(tiers: TierSetSpec, status: TierStatus, currency: str) -> Step | None:
-    following = missing_to_next(tiers.levels, status.basis, status.tier or None)
-    if following is None:
+def _step(tiers: TierSetSpec, view: TierView, currency: str) -> Step | None:
+    level = next((one for one in tiers.levels if one.code == view.next_code), None)
+    if level is None:
         return None
-    code, missing = following
-    level = next(one for one in tiers.levels if one.code == code)
     # From the level held, whatever it took to enter it: the bar begins where the member stands safely.
-    floor = next((one.keep for one in tiers.levels if one.code == status.tier), 0)
+    floor = next((one.keep for one in tiers.levels if one.code == view.code), 0)
     whole = max(1, level.enter - floor)
-    done = min(whole, max(0, status.basis - floor))
-    return Step(level.name, figure_of_basis(missing, tiers, currency), done, whole)
+    done = min(whole, max(0, view.basis - floor))
+    return Step(level.name, figure_of_basis(view.missing_to_next, tiers, currency), done, whole)

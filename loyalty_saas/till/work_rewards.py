@@ -13,9 +13,11 @@ from loyalty_saas.till.work_sales import UNDO_FOR, Stand, TooLate, first_id
 from members.services import idempotency
 from members.services.idempotency import Answer
 from rewards import services
-from rewards.models import RewardIssue
+from rewards.models import Reward, RewardIssue
 
 State = RewardIssue.State
+# A product is had beside the sale, and stays when something of that comes back.
+LESS_TO_PAY = (Reward.Kind.MONEY, Reward.Kind.DISCOUNT)
 
 
 def redeem(*, stand: Stand, member_id: UUID, reward_code: str, key: ClientKey, at: datetime) -> Answer:
@@ -56,6 +58,12 @@ def hand_over(*, stand: Stand, issue_id: UUID, at: datetime) -> RewardIssue:
 def last_redemption(*, stand: Stand, at: datetime) -> RewardIssue | None:
     """The last reward of this till that one tap can still undo."""
     return _own(stand, at=at).order_by("-pk").first()
+
+
+def for_next_sale(*, stand: Stand, member_id: UUID, at: datetime) -> list[UUID]:
+    """Rewards by which the sale under way costs less: handed over at this till minutes ago, on no sale yet."""
+    own = _own(stand, at=at).filter(member__in=[member_id], reward__kind__in=LESS_TO_PAY, purchase_id=None)
+    return list(own.values_list("pk", flat=True))
 
 
 def undo_redemption(*, stand: Stand, issue_id: UUID, at: datetime) -> RewardIssue:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from loyalty_saas.flows.purchases import Receipt, preview_credits, take_purchase, zone
+from loyalty_saas.flows.purchases import Receipt, preview_credits, take_purchase, with_rewards, zone
 from loyalty_saas.till import work_find
 from loyalty_saas.till.work_input import Body, ClientKey, amount_of, id_of, key_of, lines_of, moment_of, quantity_of
 from members.models import Member, Purchase, PurchaseLine
@@ -82,9 +82,12 @@ class Sale:
         return [self.amount, [[line.sku, line.quantity, line.amount] for line in self.lines]]
 
 
-def preview(*, stand: Stand, member_id: UUID, sale: Sale, at: datetime) -> dict[str, int]:
-    """What the sale would earn now, by unit."""
-    return preview_credits(_sale(stand=stand, member_id=member_id, sale=sale, document="", occurred_at=at))
+def preview(
+    *, stand: Stand, member_id: UUID, sale: Sale, at: datetime, redemptions: Sequence[UUID] = ()
+) -> dict[str, int]:
+    """What the sale would earn now, by unit, with these rewards used on it."""
+    purchase = _sale(stand=stand, member_id=member_id, sale=sale, document="", occurred_at=at)
+    return preview_credits(with_rewards(purchase=purchase, redemptions=redemptions))
 
 
 def earns_by_article() -> bool:
@@ -97,13 +100,27 @@ def earns_by_article() -> bool:
 
 
 def record(
-    *, stand: Stand, member_id: UUID, sale: Sale, key: ClientKey, occurred_at: datetime, at: datetime
+    *,
+    stand: Stand,
+    member_id: UUID,
+    sale: Sale,
+    key: ClientKey,
+    occurred_at: datetime,
+    at: datetime,
+    redemptions: Sequence[UUID] = (),
 ) -> Receipt:
-    """Record a sale once per key, whether it came at once or from what was kept without network."""
+    """Record a sale once per key, whether it came at once or from what was kept without network; with rewards used."""
     document = stand.document(key)
     purchase = _sale(stand=stand, member_id=member_id, sale=sale, document=document, occurred_at=occurred_at)
     bound = stand.key(key, route="till.sale", body=[str(member_id), *sale.written()])
-    return take_purchase(purchase=purchase, at=at, key=bound, answer={"document": document})
+    return take_purchase(
+        purchase=purchase,
+        at=at,
+        key=bound,
+        answer={"document": document},
+        redemptions=redemptions,
+        by=stand.clerk_id,
+    )
 
 
 def _sale(*, stand: Stand, member_id: UUID, sale: Sale, document: str, occurred_at: datetime) -> PurchaseInput:

@@ -6,6 +6,7 @@ from django.urls import include, path
 from loyalty_saas import health, invitation
 from loyalty_saas.styleguide import styleguide
 
+handler500 = "loyalty_saas.failing.failed"
 urlpatterns = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),

@@ -276,6 +276,8 @@ class ImportRow(ClientRow, models.Model):
     member = models.CharField(max_length=254)
     occurred_at = models.DateTimeField()
     amount = models.BigIntegerField()
+    # In minor units, as the purchase's own.
+    paid_by_points = models.BigIntegerField(default=0, db_default=0)
     quantity = quantity_field()
     unit_price = models.DecimalField(max_digits=16, decimal_places=4, null=True)
     sku = models.CharField(max_length=64, blank=True)

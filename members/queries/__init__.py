@@ -18,6 +18,7 @@ from members.queries.finding import (
 )
 from members.queries.history import (
     activities,
+    awaiting_a_sale,
     entries_of,
     entries_of_purchase,
     is_waiting,
@@ -31,16 +32,38 @@ from members.queries.history import (
     set_aside,
     traces_of,
 )
-from members.queries.tiers import TierView, tier_changes_of, tier_of, tiers_held
+from members.queries.households import (
+    Mate,
+    household_by_id,
+    household_of,
+    households,
+    mates,
+    requests_settled,
+    requests_waiting,
+)
+from members.queries.sliding import slides_until_by_entries
+from members.queries.tiers import (
+    Judged,
+    TierView,
+    grant_of,
+    grants_of,
+    judge_tiers,
+    tier_changes_of,
+    tier_of,
+    tiers_held,
+)
 
 __all__ = [
     "MARKETING",
     "NO_SEGMENT",
     "Asked",
     "Balance",
+    "Judged",
+    "Mate",
     "MemberLine",
     "TierView",
     "activities",
+    "awaiting_a_sale",
     "balances",
     "best_balances",
     "birthdays_on",
@@ -51,10 +74,17 @@ __all__ = [
     "family_of",
     "figures_by_day",
     "find_members",
+    "grant_of",
+    "grants_of",
     "has_open_hold",
+    "household_by_id",
+    "household_of",
+    "households",
     "is_waiting",
+    "judge_tiers",
     "listed",
     "lots_of",
+    "mates",
     "member_by_id",
     "member_ids_for",
     "member_lines",
@@ -67,9 +97,12 @@ __all__ = [
     "purchases",
     "purchases_by_document",
     "purchases_of",
+    "requests_settled",
+    "requests_waiting",
     "returns_of",
     "segments",
     "set_aside",
+    "slides_until_by_entries",
     "tier_changes_of",
     "tier_of",
     "tiers_held",

@@ -3,34 +3,63 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import Case, CharField, F, OuterRef, Q, QuerySet, Subquery, Sum, When
+from django.db.models.functions import Coalesce
 
 from members.models import (
     Activity,
     LedgerEntry,
     ParkedReturn,
+    PointsAccount,
     Purchase,
+    ReturnMatch,
     RuleTrace,
     WorkItem,
 )
 
 
 def entries_of(member_id: UUID) -> QuerySet[LedgerEntry]:
-    """The member's ledger, newest first, with what each entry is about."""
+    """
+    The member's ledger, newest first, with what each entry is about.
+
+    The accounts are asked for first: told by id, a page is read from the index, and not the whole ledger for each page.
+    """
+    accounts = list(PointsAccount.objects.filter(member_id=member_id).values_list("pk", flat=True))
     return (
-        LedgerEntry.objects.filter(account__member_id=member_id)
+        LedgerEntry.objects.filter(account_id__in=accounts)
         .select_related("account__unit", "purchase", "activity", "lot")
+        .annotate(other_number=other_number())
         .order_by("-id")
     )
 
 
+def other_number(entry: str = "") -> Case:
+    """The number of the member at the other end of a move; `entry` is the way to the entry from where one stands."""
+    to = LedgerEntry.objects.filter(corrects=OuterRef(f"{entry}pk"), kind=LedgerEntry.Kind.MOVE)
+    came_from = LedgerEntry.objects.filter(pk=OuterRef(f"{entry}corrects"))
+    numbers = [Subquery(rows.values("account__member__number")[:1]) for rows in (came_from, to)]
+    moved = When(**{f"{entry}kind": LedgerEntry.Kind.MOVE}, then=Coalesce(*numbers))
+    return Case(moved, default=None, output_field=CharField())
+
+
 def traces_of(source_ids: Sequence[UUID]) -> dict[UUID, list[RuleTrace]]:
-    """Why purchases and activities earned what they did, by source; the rules that gave most come first."""
+    """
+    Why purchases and activities earned what they did, by source; the rules that gave most come first.
+
+    Where a return took from one more sale after it had been traced, the match with that sale carries the trace.
+    """
     traces: dict[UUID, list[RuleTrace]] = {source_id: [] for source_id in source_ids}
-    rows = RuleTrace.objects.filter(source_id__in=source_ids).select_related("rule__unit")
-    for trace in rows.order_by("source_id", F("amount").desc(), "rule__code"):
-        traces[trace.source_id].append(trace)
+    later = ReturnMatch.objects.filter(return_line__purchase__in=source_ids)
+    of_these = Q(source_id__in=source_ids) | Q(source_id__in=later.values("pk"))
+    rows = list(RuleTrace.objects.filter(of_these).select_related("rule__unit").order_by(*_MOST_FIRST))
+    strange = {trace.source_id for trace in rows} - set(source_ids)
+    returns = dict(later.filter(pk__in=strange).values_list("pk", "return_line__purchase")) if strange else {}
+    for trace in rows:
+        traces[returns.get(trace.source_id, trace.source_id)].append(trace)
     return traces
+
+
+_MOST_FIRST = ("source_id", F("amount").desc(), "rule__code")
 
 
 def purchases() -> QuerySet[Purchase]:
@@ -80,6 +109,12 @@ def purchases_by_document(document: str, *, limit: int = 5) -> QuerySet[Purchase
     """Receipts of that number, newest first: from several locations there can be several."""
     found = Purchase.objects.filter(document=document)
     return found.select_related("member__identity", "location").order_by("-occurred_at", "-pk")[:limit]
+
+
+def awaiting_a_sale(purchase_ids: Sequence[UUID]) -> list[UUID]:
+    """Which of these are returns of which something has found no sale yet."""
+    waiting = ParkedReturn.objects.filter(state=ParkedReturn.State.OPEN, line__purchase__in=list(purchase_ids))
+    return list(waiting.values_list("line__purchase", flat=True).distinct())
 
 
 def is_waiting(source_id: UUID) -> bool:

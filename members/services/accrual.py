@@ -7,11 +7,12 @@ without a member's return ever passing its sale.
 
 import gc
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -22,7 +23,9 @@ from members import ledger
 from members.copying import array, copy_lines, text
 from members.models import WorkItem
 from members.services import insights, tiers
-from members.services.returns import TRACE, Returned, Sold, TakenBack
+from members.services.returns import TRACE, TakenBack
+from members.services.sold import Sold
+from members.services.waiting import Back
 from programs.queries import ProgramInForce
 from programs.rules import Evaluation, Event, EventKind, Line, MemberState, Outcome, evaluate
 from tenants.routers import CLIENT
@@ -30,14 +33,18 @@ from tenants.routers import CLIENT
 MAX_ATTEMPTS = 3
 # Rules that look at tier or segment see what the purchase before has made of them.
 _JUDGED_BETWEEN = frozenset({"tier", "segment"})
+# Of what a member has among the claimed items, so many times as much is taken: it makes fewer, fuller batches.
+_AT_ONCE = 4
+_NEED_STATES = frozenset({"remainder", "caps"})
 
 
 @dataclass(frozen=True)
 class Credited:
-    """What one batch did."""
+    """What one batch did; `taken_back` names each return with a sale that it took from."""
 
     purchases: int = 0
     member_ids: tuple[UUID, ...] = ()
+    taken_back: tuple[tuple[Back, UUID], ...] = ()
 
 
 NOTHING = Credited()
@@ -54,11 +61,17 @@ class ItemLine(NamedTuple):
     amount: int
     earning: bool
     sale_line_id: str | None
+    returned: str = "0"
 
 
 @dataclass(slots=True)
 class Item:
-    """One waiting purchase or activity with all that its crediting needs."""
+    """
+    One waiting purchase or activity with all that its crediting needs.
+
+    A sale is `awaited` when a return came before it: one that names it, one without a receipt, or one taken from it
+    while it could not be credited.
+    """
 
     source_id: UUID
     member_id: UUID
@@ -70,6 +83,10 @@ class Item:
     location: str
     sale_id: UUID | None
     activity: str
+    document: str
+    sale_document: str
+    paid_by_points: int
+    awaited: bool
     properties: dict[str, Any]
     lines: list[ItemLine]
 
@@ -97,19 +114,19 @@ def credit_waiting(*, program: ProgramInForce, at: datetime, zone: ZoneInfo, lim
 
     Returns NOTHING when nothing waits that another worker does not hold.
     """
-    member_ids = _claim(limit)
-    if not member_ids:
+    claimed = _claim(limit)
+    if not claimed:
         return NOTHING
-    one_each = bool(program.compiled.needs & _JUDGED_BETWEEN)
+    one_each = limit == 1 or bool(program.compiled.needs & _JUDGED_BETWEEN)
     with _no_garbage_sought():
-        items = _take(member_ids=member_ids, limit=limit * 4 if limit > 1 else 1, one_each=one_each)
+        items = _take({member_id: 1 if one_each else n * _AT_ONCE for member_id, n in claimed.items()})
         batch = Batch(program=program, at=at, zone=zone, items=items)
         batch.run()
         batch.write()
     touched = tuple(sorted({item.member_id for item in items}))
-    tiers.settle(member_ids=touched, as_of=_latest(items), program=program)
+    tiers.settle(member_ids=touched, as_of=_latest(items), earliest=_earliest(items, batch), program=program)
     insights.refresh(member_ids=touched, at=at, zone=zone)
-    return Credited(purchases=len(items), member_ids=touched)
+    return Credited(purchases=len(items), member_ids=touched, taken_back=tuple(batch.returns.pairs))
 
 
 @contextmanager
@@ -131,6 +148,15 @@ def _latest(items: Iterable[Item]) -> dict[UUID, datetime]:
     return latest
 
 
+def _earliest(items: Iterable[Item], batch: "Batch") -> dict[UUID, datetime]:
+    """The earliest of what each member did, and of the returns that had waited for one of it."""
+    earliest: dict[UUID, datetime] = {}
+    happened = [(item.member_id, item.occurred_at) for item in items]
+    for member_id, at in (*happened, *((back.member_id, back.occurred_at) for back, _sale in batch.returns.pairs)):
+        earliest[member_id] = min(at, earliest.get(member_id, at))
+    return earliest
+
+
 class Batch:
     """Items of locked members, evaluated in memory and written at once."""
 
@@ -138,17 +164,23 @@ class Batch:
         self.program, self.at, self.zone, self.items = program, at, zone, items
         member_ids = sorted({item.member_id for item in items})
         self.known = load_known(member_ids=member_ids, program=program)
+        self.keeps_states = bool(program.compiled.needs & _NEED_STATES)
         self.budgets = _lock_budgets(program) if "budget" in program.compiled.needs else {}
+        self._budgets_before = dict(self.budgets)
         self.book = ledger.Book(member_ids=member_ids, at=at, zone=zone, with_lots=False)
-        self.returns = TakenBack(book=self.book, zone=zone, program=program)
-        self.traces: list[str] = []
+        self.returns = TakenBack(book=self.book, program=program, known=self.known, budgets=self.budgets, at=at)
+        self.traces = self.returns.traces
         self._rules = {code: str(rule_id) for code, rule_id in program.rule_ids.items()}
 
     def run(self) -> None:
         """Evaluate every item, each member's in order of occurrence."""
         back = [item for item in self.items if item.takes_back]
-        self.book.load_lots({item.member_id for item in back})
-        self.returns.load(sources=[item.source_id for item in back], at=self.at)
+        awaited = [item for item in self.items if item.awaited]
+        self.book.load_lots({item.member_id for item in (*back, *awaited)})
+        self.returns.load(returns=back, awaited=awaited)
+        if not self.keeps_states and self.returns.gives_back_state:
+            self.keeps_states = True
+            _load_rule_states(self.known)
         for item in self.items:
             if item.takes_back:
                 self._take_back(item)
@@ -159,9 +191,9 @@ class Batch:
         known = self.known[item.member_id]
         event = event_of(item, zone=self.zone)
         made = evaluate(self.program.compiled, event, known.state, self.budgets)
-        known.touched_rules.update(outcome.code for outcome in made.outcomes)
-        entries = self._earn(item=item, made=made)
+        known.touched_rules.update([outcome.code for outcome in made.outcomes])
         source_id = str(item.source_id)
+        entries = self._earn(item=item, source_id=source_id, made=made)
         self.traces += [_trace(source_id, self._rules[outcome.code], outcome) for outcome in made.outcomes]
         if item.amount > 0 or not item.is_activity:
             # A trip that was paid for is bought like anything else.
@@ -174,7 +206,7 @@ class Batch:
         # What the next item of this batch sees is what it would see in a batch of its own.
         known.state.purchases, known.state.last_visit = known.insight.purchases, known.insight.last_visit
 
-    def _earn(self, *, item: Item, made: Evaluation) -> dict[str, UUID]:
+    def _earn(self, *, item: Item, source_id: str, made: Evaluation) -> dict[str, UUID]:
         entries = {}
         for code, amount in made.credits.items():
             if amount <= 0:
@@ -182,17 +214,16 @@ class Batch:
             unit = self.program.units[code]
             account = self.book.account(member_id=item.member_id, unit=unit)
             cause = ledger.Cause(
-                key=f"earn:{item.source_id}:{code}",
+                key=f"earn:{source_id}:{code}",
                 occurred_at=item.occurred_at,
                 purchase_id=None if item.is_activity else item.source_id,
                 activity_id=item.source_id if item.is_activity else None,
             )
-            entries[code] = self.book.earn(account=account, unit=unit, amount=amount, cause=cause)
+            entries[code] = self.book.earn(account=account, unit=unit, amount=amount, cause=cause, day=item.day)
         return entries
 
     def _take_back(self, item: Item) -> None:
-        returned: Returned = self.returns.take_back(item)
-        self.traces += returned.traces
+        self.returns.take_back(item)
         self.known[item.member_id].insight.note_return(amount=item.amount)
 
     def write(self) -> None:
@@ -201,9 +232,16 @@ class Batch:
         self.returns.write()
         with connections[CLIENT].cursor() as cursor:
             copy_lines(cursor=cursor, table="members_ruletrace", columns=TRACE, lines=self.traces)
-            _save_rule_states(cursor=cursor, known=self.known, program=self.program, budgets=self.budgets)
+            if self.keeps_states:
+                _save_rule_states(cursor=cursor, known=self.known)
+            _save_budgets(cursor=cursor, moved=self._budgets_moved())
             insights.save(cursor=cursor, figures={i: k.insight for i, k in self.known.items()})
-            cursor.execute(_REMOVE_ITEMS, [[item.source_id for item in self.items]])
+            cursor.execute(_REMOVE_ITEMS, ["{" + ",".join([str(item.source_id) for item in self.items]) + "}"])
+
+    def _budgets_moved(self) -> dict[str, int]:
+        """By how much more of each budget is used than before."""
+        moved = {code: before - self.budgets[code] for code, before in self._budgets_before.items()}
+        return {code: used for code, used in {**self.returns.old_budgets, **moved}.items() if used}
 
 
 def event_of(item: Item, *, zone: ZoneInfo) -> Event:
@@ -218,44 +256,71 @@ def event_of(item: Item, *, zone: ZoneInfo) -> Event:
         amount=item.amount,
         lines=tuple(
             [
-                Line(one.position, one.sku, one.category, Decimal(one.quantity), one.amount, one.earning)
+                Line(one.position, one.sku, one.category, _quantity(one.quantity), one.amount, one.earning)
                 for one in item.lines
             ]
         ),
         location=item.location,
         channel=item.channel,
         activity=item.activity,
+        paid_by_points=item.paid_by_points,
         properties={k: v if isinstance(v, str) else Decimal(str(v)) for k, v in item.properties.items()},
     )
 
 
 def _trace(source_id: str, rule_id: str, outcome: Outcome) -> str:
     lines = array(outcome.line_amounts) if outcome.amount else "{}"
-    detail = text(json.dumps(dict(outcome.detail))) if outcome.detail else "{}"
+    detail = text(_detail(outcome.detail)) if outcome.detail else "{}"
     return f"{source_id}\t{rule_id}\t{outcome.result}\t{outcome.amount}\t{lines}\t{outcome.reason}\t{detail}"
+
+
+def _detail(detail: Mapping[str, int | str]) -> str:
+    """As JSON; most hold a number or two, for which the encoder's preparations would take longest."""
+    return "{" + ", ".join([f'"{k}": {v if type(v) is int else json.dumps(v)}' for k, v in detail.items()]) + "}"
+
+
+# Most quantities are small whole numbers.
+_quantity = lru_cache(maxsize=4096)(Decimal)
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _claim(limit: int) -> list[UUID]:
+def _claim(limit: int) -> dict[UUID, int]:
+    """
+    Lock the members of so many waiting items, and say how many of these are each member's.
+
+    What waits for a merged double is handed to the member kept first.
+    """
     with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_CLAIM_MEMBERS, [limit])
-        return [member_id for (member_id,) in cursor.fetchall()]
+        while True:
+            cursor.execute(_CLAIM_MEMBERS, [limit])
+            rows = cursor.fetchall()
+            doubles = [member_id for member_id, kept_id, _items in rows if kept_id]
+            if not doubles:
+                return {member_id: items for member_id, _kept, items in rows}
+            cursor.execute(_HAND_TO_KEPT, [doubles])
 
 
-def _take(*, member_ids: list[UUID], limit: int, one_each: bool) -> list[Item]:
+def _take(shares: Mapping[UUID, int]) -> list[Item]:
+    """So many items of each of these members, the earliest first."""
     with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_SELECT_ITEMS, {"members": member_ids, "limit": limit, "each": 1 if one_each else limit})
-        return [_item(row) for row in cursor.fetchall()]
+        cursor.execute(_SELECT_ITEMS, {"members": list(shares), "shares": list(shares.values())})
+        rows = cursor.fetchall()
+    # All lines in one go, and one object for all items of a member: looking up what is known of them compares nothing.
+    lines = json.loads("[" + ",".join([row[-1] or "[]" for row in rows]) + "]")
+    members = list(shares)
+    return [_item(row, members, of_it) for row, of_it in zip(rows, lines, strict=True)]
 
 
-def _item(row: tuple[Any, ...]) -> Item:
-    *plain, properties, lines = row
+def _item(row: tuple[Any, ...], members: Sequence[UUID], lines: Iterable[Sequence[Any]]) -> Item:
+    source_id, place, *plain, properties, _lines = row
     values: list[Any] = [
+        source_id,
+        members[place - 1],
         *plain,
         json.loads(properties) if properties else {},
-        [ItemLine._make(line) for line in json.loads(lines)] if lines else [],
+        [ItemLine._make(line) for line in lines],
     ]
     return Item(*values)
 
@@ -265,13 +330,18 @@ def load_known(*, member_ids: Sequence[UUID], program: ProgramInForce) -> dict[U
     with connections[CLIENT].cursor() as cursor:
         cursor.execute(_SELECT_KNOWN, [list(member_ids)])
         known = {row[0]: _known(row) for row in cursor.fetchall()}
-        if program.compiled.needs & {"remainder", "caps"}:
-            cursor.execute(_SELECT_RULE_STATES, [list(member_ids)])
-            for member_id, code, remainder, used in cursor.fetchall():
-                state = known[member_id].state
-                state.remainders[code] = remainder
-                state.used.update({(code, period): count for period, count in json.loads(used).items()})
+    if program.compiled.needs & _NEED_STATES:
+        _load_rule_states(known)
     return known
+
+
+def _load_rule_states(known: Mapping[UUID, Known]) -> None:
+    with connections[CLIENT].cursor() as cursor:
+        cursor.execute(_SELECT_RULE_STATES, [list(known)])
+        for member_id, code, remainder, used in cursor.fetchall():
+            state = known[member_id].state
+            state.remainders[code] = remainder
+            state.used.update({(code, period): count for period, count in json.loads(used).items()})
 
 
 def _known(row: tuple[Any, ...]) -> Known:
@@ -294,12 +364,12 @@ def _lock_budgets(program: ProgramInForce) -> dict[str, int]:
 
 
 def budgets_left(program: ProgramInForce) -> dict[str, int]:
-    """What is left of each rule's budget, in the unit's smallest step."""
+    """What is left of each rule's budget, in the unit's smallest step; below zero where a version before gave more."""
     budgets = _budgets(program)
     with connections[CLIENT].cursor() as cursor:
         cursor.execute(_SELECT_BUDGETS, [sorted(budgets)])
         used = dict(cursor.fetchall())
-    return {code: max(0, budget - used.get(code, 0)) for code, budget in budgets.items()}
+    return {code: budget - used.get(code, 0) for code, budget in budgets.items()}
 
 
 def _budgets(program: ProgramInForce) -> dict[str, int]:
@@ -309,23 +379,22 @@ def _budgets(program: ProgramInForce) -> dict[str, int]:
 # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _save_rule_states(
-    *, cursor: Any, known: dict[UUID, Known], program: ProgramInForce, budgets: dict[str, int]
-) -> None:
-    if program.compiled.needs & {"remainder", "caps"}:
-        rows = [row for member_id, one in known.items() for row in _rule_states(member_id, one)]
-        if rows:
-            cursor.execute(_UPSERT_RULE_STATES, [json.dumps(rows)])
-    if budgets:
-        limits = {rule.code: rule.caps.budget or 0 for rule in program.spec.rules}
-        used = [{"rule_code": code, "used": limits[code] - left} for code, left in budgets.items()]
-        cursor.execute(_UPDATE_BUDGETS, [json.dumps(used)])
+def _save_rule_states(*, cursor: Any, known: Mapping[UUID, Known]) -> None:
+    rows = [row for member_id, one in known.items() for row in _rule_states(member_id, one)]
+    if rows:
+        cursor.execute(_UPSERT_RULE_STATES, [json.dumps(rows)])
+
+
+def _save_budgets(*, cursor: Any, moved: Mapping[str, int]) -> None:
+    if moved:
+        cursor.execute(_UPDATE_BUDGETS, [json.dumps([{"rule_code": c, "used": used} for c, used in moved.items()])])
 
 
 def _rule_states(member_id: UUID, known: Known) -> Iterable[dict[str, Any]]:
     by_rule: dict[str, dict[str, int]] = {}
     for (code, period), count in known.state.used.items():
-        by_rule.setdefault(code, {})[period] = count
+        # A use that was given back in full leaves nothing, as if it had not been.
+        by_rule.setdefault(code, {}).update({period: count} if count else {})
     for code in known.touched_rules & (set(known.state.remainders) | set(by_rule)):
         yield {
             "member_id": str(member_id),
@@ -344,7 +413,7 @@ def note_failure(*, error: BaseException, at: datetime) -> list[UUID]:
 
     Runs in a transaction of its own, after the batch's has been rolled back. Returns the members concerned.
     """
-    items = _take(member_ids=_claim(1), limit=1, one_each=True)
+    items = _take(_claim(1))
     with connections[CLIENT].cursor() as cursor:
         cursor.execute(
             _COUNT_ATTEMPT,
@@ -358,30 +427,63 @@ def waiting() -> int:
     return WorkItem.objects.filter(quarantined_at=None).count()
 
 
+def is_waiting() -> bool:
+    """Whether anything waits, however much it is."""
+    return WorkItem.objects.filter(quarantined_at=None).exists()
+
+
 _CLAIM_MEMBERS = """
-    SELECT m.id FROM members_member m
-    WHERE m.id IN (SELECT member_id FROM (SELECT member_id FROM members_workitem WHERE quarantined_at IS NULL
-                                          ORDER BY source_id LIMIT %s) AS next)
-    ORDER BY m.id FOR NO KEY UPDATE SKIP LOCKED
-"""
-_SELECT_ITEMS = """
-    WITH ranked AS (
-        SELECT w.*, row_number() OVER (PARTITION BY w.member_id ORDER BY w.occurred_at, w.source_id) AS turn
-        FROM members_workitem w WHERE w.member_id = ANY(%(members)s::uuid[]) AND w.quarantined_at IS NULL
-    ), taken AS (
-        SELECT * FROM ranked WHERE turn <= %(each)s ORDER BY turn, member_id LIMIT %(limit)s
+    WITH next AS (
+        SELECT member_id, count(*) AS items
+        FROM (SELECT member_id FROM members_workitem WHERE quarantined_at IS NULL ORDER BY source_id LIMIT %s) AS w
+        GROUP BY member_id
     )
-    SELECT t.source_id, t.member_id, COALESCE(p.kind, 'activity'), COALESCE(p.occurred_at, a.occurred_at),
+    SELECT m.id, m.merged_into_id, n.items FROM members_member m JOIN next n ON n.member_id = m.id
+    ORDER BY m.id FOR NO KEY UPDATE OF m SKIP LOCKED
+"""
+_HAND_TO_KEPT = """
+    UPDATE members_workitem w SET member_id = m.merged_into_id
+    FROM members_member m WHERE m.id = w.member_id AND m.id = ANY(%s::uuid[])
+"""
+# Of each member so many, the earliest first: what it costs depends on the batch, not on how many wait.
+_SELECT_ITEMS = """
+    WITH t AS (
+        SELECT w.*, c.place
+        FROM unnest(%(members)s::uuid[], %(shares)s::int[]) WITH ORDINALITY AS c(member_id, share, place)
+        CROSS JOIN LATERAL (
+            SELECT w.source_id, w.member_id, w.occurred_at FROM members_workitem w
+            WHERE w.member_id = c.member_id AND w.quarantined_at IS NULL
+            ORDER BY w.occurred_at, w.source_id LIMIT c.share
+        ) AS w
+    ), parked AS (
+        SELECT COALESCE(d.merged_into_id, d.id) AS member_id, max(r.occurred_at) AS latest
+        FROM members_parkedreturn k JOIN members_purchaseline b ON b.id = k.line_id
+        JOIN members_purchase r ON r.id = b.purchase_id AND r.kind = 'return'
+        JOIN members_member d ON d.id = r.member_id
+        WHERE k.state = 'open' AND COALESCE(d.merged_into_id, d.id) = ANY(%(members)s::uuid[]) GROUP BY 1
+    )
+    SELECT t.source_id, t.place, COALESCE(p.kind, 'activity'), COALESCE(p.occurred_at, a.occurred_at),
            COALESCE(p.day, a.day), COALESCE(p.amount, a.amount), COALESCE(p.channel, a.channel),
-           COALESCE(o.code, ''), p.sale_id, COALESCE(a.kind, ''), a.properties::text,
-           (SELECT json_agg(json_build_array(l.id, l.position, l.sku, l.category, l.quantity::text, l.amount, l.earning,
-                                             l.sale_line_id) ORDER BY l.position)::text
-            FROM members_purchaseline l WHERE l.purchase_id = p.id)
-    FROM taken t
+           COALESCE(o.code, ''), p.sale_id, COALESCE(a.kind, ''), COALESCE(p.document, ''),
+           COALESCE(p.sale_document, ''), COALESCE(p.paid_by_points, 0),
+           COALESCE(p.kind = 'sale' AND (
+               l.came_back OR k.latest >= p.occurred_at
+               OR EXISTS (SELECT FROM members_purchase r
+                          WHERE r.sale_document = p.document AND r.sale_id IS NULL AND r.sale_document <> '')),
+               false),
+           a.properties::text, l.lines
+    FROM t
     LEFT JOIN members_purchase p ON p.id = t.source_id
+    LEFT JOIN LATERAL (
+        SELECT json_agg(json_build_array(l.id, l.position, l.sku, l.category, l.quantity::text, l.amount, l.earning,
+                                         l.sale_line_id, l.returned::text) ORDER BY l.position)::text AS lines,
+               bool_or(l.returned > 0) AS came_back
+        FROM members_purchaseline l WHERE l.purchase_id = p.id
+    ) AS l ON true
+    LEFT JOIN parked k ON k.member_id = t.member_id
     LEFT JOIN members_activity a ON a.id = t.source_id
     LEFT JOIN programs_location o ON o.id = COALESCE(p.location_id, a.location_id)
-    ORDER BY t.member_id, t.turn
+    ORDER BY t.place, t.occurred_at, t.source_id
 """
 _SELECT_KNOWN = """
     SELECT m.id, t.tier, i.segment, i.purchases, i.spend, i.first_day, i.last_day, i.last_visit
@@ -398,7 +500,7 @@ _LOCK_BUDGETS = """
 """
 _SELECT_BUDGETS = "SELECT rule_code, used FROM members_rulebudget WHERE rule_code = ANY(%s::text[])"
 _UPDATE_BUDGETS = """
-    UPDATE members_rulebudget b SET used = r.used
+    UPDATE members_rulebudget b SET used = b.used + r.used
     FROM jsonb_to_recordset(%s::jsonb) AS r(rule_code text, used bigint) WHERE b.rule_code = r.rule_code
 """
 _UPSERT_RULE_STATES = """

@@ -45,6 +45,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "unit_price": ("unit_price", "unitprice", "price"),
     "location": ("location", "store"),
     "channel": ("channel",),
+    "paid_by_points": ("paid_by_points", "points_paid"),
 }
 REQUIRED = ("document", "member", "timestamp", "amount")
 _LENGTHS = {"document": 64, "member": 254, "sku": 64, "category": 64, "location": 50, "channel": 20}
@@ -135,10 +136,18 @@ class RowReader:
             "description": given.get("description", "").replace("\x00", "")[:200],
             "location": given.get("location", ""),
             "channel": given.get("channel", ""),
+            "paid_by_points": self._paid(given.get("paid_by_points"), amount=amount),
         }
 
-    def _minor(self, written: str) -> int:
-        value = _decimal(written, column="amount").scaleb(self.minor_digits)
+    def _paid(self, written: str | None, *, amount: int) -> int:
+        """What of the row points paid; within the row, so that it is within the sale."""
+        paid = self._minor(written, column="paid_by_points") if written else 0
+        if paid and not 0 <= paid <= amount:
+            raise Refused(_("Between 0 and the amount of the row."), field="paid_by_points")
+        return paid
+
+    def _minor(self, written: str, *, column: str = "amount") -> int:
+        value = _decimal(written, column=column).scaleb(self.minor_digits)
         return int(value.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
     def _price(self, written: str | None) -> Decimal | None:
@@ -200,7 +209,7 @@ def stage(
 
 
 _STAGED = ("document", "member", "occurred_at", "amount", "quantity", "unit_price", "sku", "category",
-           "description", "location", "channel")  # fmt: skip
+           "description", "location", "channel", "paid_by_points")  # fmt: skip
 
 
 def _copy(*, job: ImportJob, block: list[tuple[int, dict[str, Any]]]) -> None:
@@ -360,7 +369,8 @@ _RECORD = """
         FROM members_importrow r WHERE r.job_id = %(job)s AND r.batch = %(batch)s
     ), documents AS (
         SELECT r.document, r.kind, r.location, min(r.member) AS member, max(r.channel) AS channel,
-               sum(r.amount) AS amount, min(r.occurred_at) AS occurred_at, min(r.number) AS number,
+               sum(r.amount) AS amount, sum(r.paid_by_points) AS paid, min(r.occurred_at) AS occurred_at,
+               min(r.number) AS number,
                array_agg(r.sku ORDER BY r.number) AS skus, array_agg(r.category ORDER BY r.number) AS categories,
                array_agg(r.quantity ORDER BY r.number) AS quantities, array_agg(r.amount ORDER BY r.number) AS amounts,
                array_agg(r.unit_price ORDER BY r.number) AS prices
@@ -375,11 +385,12 @@ _RECORD = """
             (SELECT n.id FROM members_member n WHERE n.number = d.member))
     ), p AS (
         INSERT INTO members_purchase (id, kind, document, location_id, terminal, channel, source, member_id, currency,
-                                      amount, occurred_at, received_at, day, fingerprint)
+                                      amount, paid_by_points, occurred_at, received_at, day, fingerprint)
         SELECT k.id, k.kind, k.document, k.location_id, '', k.channel, %(source)s, k.member_id,
-               %(currency)s, k.amount, k.occurred_at, %(at)s, (k.occurred_at AT TIME ZONE %(zone)s)::date,
+               %(currency)s, k.amount, k.paid, k.occurred_at, %(at)s, (k.occurred_at AT TIME ZONE %(zone)s)::date,
                substr(encode(sha256(convert_to(concat_ws(
-                   E'\\n', k.kind, k.member_id, %(currency)s, k.amount, ''), 'UTF8')), 'hex'), 1, 32)::uuid
+                   E'\\n', k.kind, k.member_id, %(currency)s, k.amount, '', NULLIF(k.paid, 0)
+               ), 'UTF8')), 'hex'), 1, 32)::uuid
         FROM known k
         ON CONFLICT (document, kind, location_id) DO NOTHING
         RETURNING id, member_id, occurred_at, kind

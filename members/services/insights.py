@@ -8,12 +8,14 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db import connections
+from django.db import connections, transaction
 
-from members import rules
+from members import ledger, rules
 from members.models import Insight, InsightScale
 from tenants.routers import CLIENT
 
+# Members held at a time while all are scored anew.
+PART = 1000
 _GROWN = 1.1
 
 
@@ -121,13 +123,20 @@ def rescale_if_grown(*, at: datetime, zone: ZoneInfo) -> bool:
     return True
 
 
-def refresh_all(*, at: datetime, zone: ZoneInfo, chunk: int = 5000) -> list[UUID]:
-    """Score every member with purchases, chunk by chunk, and find their favourites; their ids."""
+def refresh_all(*, at: datetime, zone: ZoneInfo) -> list[UUID]:
+    """
+    Score every member with purchases and find their favourites; their ids.
+
+    Each part is a transaction of its own, and its members are held as crediting holds them: what waits of them is
+    passed over for that moment instead of waited for.
+    """
     member_ids = list(Insight.objects.filter(purchases__gt=0).order_by("pk").values_list("pk", flat=True))
-    for start in range(0, len(member_ids), chunk):
-        part = member_ids[start : start + chunk]
-        refresh(member_ids=part, at=at, zone=zone)
-        find_favourites(member_ids=part)
+    for start in range(0, len(member_ids), PART):
+        part = member_ids[start : start + PART]
+        with transaction.atomic():
+            ledger.lock(part)
+            refresh(member_ids=part, at=at, zone=zone)
+            find_favourites(member_ids=part)
     return member_ids
 
 

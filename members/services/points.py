@@ -1,45 +1,33 @@
 """Points leave and change hands: holds, spends, corrections, moves between members, expiry."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db import connections
-from django.db.models import F
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from members import ledger
-from members.ledger import NotEnoughPoints
+from members.ledger import NotEnoughPoints, expiry
 from members.models import Allocation, Hold, HoldLot, LedgerEntry, Lot, PointsAccount
-from members.rules import midnight
+from members.services import households
+from members.services.limits import (
+    MANAGERS_LIMITS,
+    OWNERS_LIMITS,
+    HandLimits,
+    OverLimit,
+    given_by_hand,
+    hold_person,
+    stay_at_a_time,
+    stay_in_day,
+)
 from members.services.refusals import KeyReused, Refused
 from programs.queries import Unit, units
-from tenants.routers import CLIENT
+from tenants.context import current_client
 
-__all__ = ["NotEnoughPoints"]
+__all__ = ["MANAGERS_LIMITS", "OWNERS_LIMITS", "HandLimits", "NotEnoughPoints", "OverLimit", "given_by_hand"]
 
 HOLD_LASTS = timedelta(minutes=30)
-
-
-@dataclass(frozen=True)
-class HandLimits:
-    """How many whole units a person may give or take by hand, at a time and, of those given, in a day."""
-
-    at_a_time: int
-    a_day: int | None = None
-
-
-MANAGERS_LIMITS: Final = HandLimits(at_a_time=500, a_day=2_000)
-OWNERS_LIMITS: Final = HandLimits(at_a_time=10_000)
-
-
-class OverLimit(Refused):
-    """More than the person may give or take by hand."""
-
-    code = "over_limit"
 
 
 class HoldSettled(Refused):
@@ -54,19 +42,26 @@ def hold_points(
     """
     Set points aside, once per key; they can be captured or voided until the hold runs out.
 
+    What the member lacks comes from the others of the household.
+
     :raises NotEnoughPoints: if less is available
     :raises KeyReused: if the key came with another member or amount
     """
-    ledger.lock([member_id])
+    mates = households.mates_of(member_id)
+    ledger.lock([member_id, *mates])
     if known := Hold.objects.select_related("account").filter(key=key).first():
         if (known.account.member_id, known.account.unit_id, known.amount) != (member_id, unit.id, amount):
             raise KeyReused(_("This key came with another request before."), field="key")
         return known
-    book = ledger.Book(member_ids=[member_id], at=at, zone=zone)
+    # Who is in the household is certain only now; somebody new who is not locked does not count yet.
+    still = set(mates).intersection(households.mates_of(member_id)) if mates else set()
+    book = ledger.Book(member_ids=[member_id, *still], at=at, zone=zone)
     account = book.account(member_id=member_id, unit=unit)
+    hold = Hold(account_id=account.id, amount=amount, key=key, at=at, expires_at=at + lasts)
     if account.available(at) < amount:
-        raise NotEnoughPoints(asked=amount, available=account.available(at))
-    hold = Hold.objects.create(account_id=account.id, amount=amount, key=key, at=at, expires_at=at + lasts)
+        households.fill_up(book=book, account=account, unit=unit, amount=amount, tag=f"{households.TAG}{hold.pk}")
+        book.write()
+    hold.save(force_insert=True)
     parts = ledger.pick(lots=account.lots.values(), amount=amount, at=at)
     HoldLot.objects.bulk_create(HoldLot(hold=hold, lot_id=lot.entry_id, amount=part) for lot, part in parts)
     for lot, part in parts:
@@ -91,14 +86,22 @@ def capture_hold(*, hold_id: UUID, at: datetime, zone: ZoneInfo, by: UUID | None
     return LedgerEntry.objects.get(pk=entry_id)
 
 
-def void_hold(*, hold_id: UUID) -> Hold:
-    """Let go of points set aside; again changes nothing. :raises HoldSettled: if it was captured"""
-    hold, _member_id = _locked(hold_id)
+def void_hold(*, hold_id: UUID, at: datetime) -> Hold:
+    """
+    Let go of points set aside, those lent by the household to the lenders; again changes nothing.
+
+    :raises HoldSettled: if it was captured
+    """
+    hold, member_id = _locked(hold_id, with_lenders=True)
     if hold.state == Hold.State.CAPTURED:
         raise HoldSettled(_("This hold has been captured."), field="hold")
     if hold.state == Hold.State.HELD:
+        lent = households.lenders_of([hold]).get(hold.pk)
         _let_go(hold)
         Hold.objects.filter(pk=hold.pk).update(state=Hold.State.VOIDED)
+        if lent:
+            unit, zone = _unit_of(hold.account), ZoneInfo(current_client().time_zone)
+            households.give_back(hold=hold, spender_id=member_id, lent=lent, unit=unit, at=at, zone=zone)
     hold.state = Hold.State.VOIDED
     return hold
 
@@ -106,21 +109,27 @@ def void_hold(*, hold_id: UUID) -> Hold:
 def release_overdue_holds(*, at: datetime, limit: int = 1000) -> list[UUID]:
     """Void holds that have run out; their ids."""
     overdue = Hold.objects.filter(state=Hold.State.HELD, expires_at__lte=at).order_by("expires_at")
-    members = dict(overdue.values_list("pk", "account__member_id")[:limit])
+    found = list(overdue.select_related("account")[:limit])
     # All at once, in order: one by one they could wait in a ring for somebody who locks several.
-    ledger.lock(set(members.values()))
-    still_held = list(overdue.filter(pk__in=members).values_list("pk", flat=True))
+    ledger.lock({hold.account.member_id for hold in found} | _lender_ids(found))
+    still_held = list(overdue.filter(pk__in=[hold.pk for hold in found]).values_list("pk", flat=True))
     for hold_id in still_held:
-        void_hold(hold_id=hold_id)
+        void_hold(hold_id=hold_id, at=at)
     return still_held
 
 
-def _locked(hold_id: UUID) -> tuple[Hold, UUID]:
-    found = Hold.objects.filter(pk=hold_id).values_list("account__member_id", flat=True).first()
+def _locked(hold_id: UUID, *, with_lenders: bool = False) -> tuple[Hold, UUID]:
+    found = Hold.objects.select_related("account").filter(pk=hold_id).first()
     if found is None:
         raise HoldSettled(_("No such hold."), field="hold")
-    ledger.lock([found])
-    return Hold.objects.select_related("entry", "account").get(pk=hold_id), found
+    member_id = found.account.member_id
+    ledger.lock({member_id} | (_lender_ids([found]) if with_lenders else set()))
+    return Hold.objects.select_related("entry", "account").get(pk=hold_id), member_id
+
+
+def _lender_ids(holds: Sequence[Hold]) -> set[UUID]:
+    lent = households.lenders_of(holds).values()
+    return {households.lender_id(entry) for entries in lent for entry, _amount in entries}
 
 
 def _let_go(hold: Hold) -> list[tuple[UUID, int]]:
@@ -132,19 +141,69 @@ def _let_go(hold: Hold) -> list[tuple[UUID, int]]:
 
 
 def restore_spend(*, entry_id: UUID, reason: str, at: datetime, zone: ZoneInfo, by: UUID | None = None) -> LedgerEntry:
-    """Give a spend back, once, to the lots it came from with their dates."""
-    spend = LedgerEntry.objects.select_related("account").get(pk=entry_id, kind=LedgerEntry.Kind.SPEND)
-    ledger.lock([spend.account.member_id])
+    """
+    Give a spend back, once, to the lots it came from with their dates.
+
+    Where the member has been merged since, what is in those lots then follows to the one kept.
+    """
+    spend = LedgerEntry.objects.get(pk=entry_id, kind=LedgerEntry.Kind.SPEND)
     key = f"restore:{entry_id}"
+    return restore_part(
+        entry_id=entry_id, amount=-spend.amount, before=0, key=key, reason=reason, at=at, zone=zone, by=by
+    )
+
+
+def restore_part(
+    *,
+    entry_id: UUID,
+    amount: int,
+    before: int,
+    key: str,
+    reason: str,
+    at: datetime,
+    zone: ZoneInfo,
+    by: UUID | None = None,
+) -> LedgerEntry:
+    """
+    Give so much of a spend back, once per key, after `before` of it already was: the lots spent last come first.
+
+    However a spend is given back in parts, the whole of it restores each lot as it was.
+    """
+    spend = LedgerEntry.objects.select_related("account__member").get(pk=entry_id, kind=LedgerEntry.Kind.SPEND)
+    owner = spend.account.member
+    ledger.lock(filter(None, [owner.pk, owner.merged_into_id]))
     if known := LedgerEntry.objects.filter(key=key).first():
         return known
-    book = ledger.Book(member_ids=[spend.account.member_id], at=at, zone=zone)
+    book = ledger.Book(member_ids=[owner.pk], at=at, zone=zone)
     account = _account_of(book=book, account=spend.account)
-    parts = list(Allocation.objects.filter(entry=spend).values_list("lot_id", "amount"))
+    spent = Allocation.objects.filter(entry=spend).order_by("-pk").values_list("lot_id", "amount")
+    parts = _between(parts=list(spent), first=before, last=before + amount)
     cause = ledger.Cause(key=key, occurred_at=at, corrects_id=entry_id, reason=reason, made_by=by)
     restored = book.restore(account=account, parts=parts, cause=cause)
     book.write()
+    if owner.merged_into_id:
+        _follow(account=spend.account, to_id=owner.merged_into_id, tag=f"move:{restored}", at=at, zone=zone, by=by)
     return LedgerEntry.objects.get(pk=restored)
+
+
+def _between(*, parts: Sequence[tuple[UUID, int]], first: int, last: int) -> list[tuple[UUID, int]]:
+    """What of these parts lies between two figures when they are laid end to end."""
+    found, start = [], 0
+    for lot_id, amount in parts:
+        part = min(last, start + amount) - max(first, start)
+        if part > 0:
+            found.append((lot_id, part))
+        start += amount
+    return found
+
+
+def _follow(*, account: PointsAccount, to_id: UUID, tag: str, at: datetime, zone: ZoneInfo, by: UUID | None) -> None:
+    """What has come back to a merged membership goes where all of it went."""
+    book = ledger.Book(member_ids=[account.member_id, to_id], at=at, zone=zone)
+    unit = _unit_of(account)
+    source, target = (book.account(member_id=one, unit=unit) for one in (account.member_id, to_id))
+    book.move(source=source, target=target, unit=unit, tag=tag, made_by=by)
+    book.write()
 
 
 def adjust_points(
@@ -192,53 +251,12 @@ def adjust_by_hand(
     :raises NotEnoughPoints: when more would be taken than is there
     """
     step = 10**unit.decimals
-    if abs(amount) > limits.at_a_time * step:
-        raise OverLimit(_over(limits), field="amount")
+    stay_at_a_time(amount=amount, step=step, limits=limits)
     if limits.a_day is not None and amount > 0:
-        _hold_person(by)
+        hold_person(by)
         if not LedgerEntry.objects.filter(key=key).exists():
-            _stay_in_day(amount=amount, step=step, most=limits.a_day, by=by, at=at, zone=zone)
+            stay_in_day(amount=amount, step=step, most=limits.a_day, by=by, at=at, zone=zone)
     return adjust_points(member_id=member_id, unit=unit, amount=amount, reason=reason, key=key, at=at, zone=zone, by=by)
-
-
-def _over(limits: HandLimits) -> str:
-    if limits.a_day is None:
-        words = _("More than %(n)s at a time needs a second person to agree, and that is not possible here yet.")
-    else:
-        words = _("You may give or take at most %(n)s at a time; ask the owner for more.")
-    return words % {"n": number_format(limits.at_a_time, force_grouping=True)}
-
-
-def _stay_in_day(*, amount: int, step: int, most: int, by: UUID, at: datetime, zone: ZoneInfo) -> None:
-    given = given_by_hand(by=by, at=at, zone=zone)
-    if given * step + amount > most * step:
-        left = max(most - given, 0)
-        words = _("You may give %(most)s a day over all members, and %(left)s of it are left today.")
-        raise OverLimit(
-            words
-            % {"most": number_format(most, force_grouping=True), "left": number_format(left, force_grouping=True)},
-            field="amount",
-        )
-
-
-def given_by_hand(*, by: UUID, at: datetime, zone: ZoneInfo) -> int:
-    """How many whole units the person has given by hand on the local day of `at`, over all members and units."""
-    since = midnight(day=at.astimezone(zone).date(), zone=zone)
-    with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_GIVEN, {"by": by, "since": since, "floor": _first_id(since)})
-        (total,) = cursor.fetchone()
-    return int(total)
-
-
-def _first_id(since: datetime) -> UUID:
-    """Ids tell their time: no entry made since then has a smaller one, a day's grace for clocks included."""
-    return UUID(int=int((since - timedelta(days=1)).timestamp() * 1000) << 80)
-
-
-def _hold_person(by: UUID) -> None:
-    """Two awards at once would both find the day's room."""
-    with connections[CLIENT].cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(by.bytes[8:], "big", signed=True)])
 
 
 def move_balance(*, from_id: UUID, to_id: UUID, at: datetime, by: UUID | None, zone: ZoneInfo) -> None:
@@ -254,32 +272,23 @@ def move_balance(*, from_id: UUID, to_id: UUID, at: datetime, by: UUID | None, z
     for unit in units():
         source = book.account(member_id=from_id, unit=unit)
         target = book.account(member_id=to_id, unit=unit)
-        book.move(source=source, target=target, unit=unit, made_by=by)
+        book.move(source=source, target=target, unit=unit, tag="move", made_by=by)
     book.write()
 
 
 def expire_points(*, at: datetime, zone: ZoneInfo, limit: int = 10_000) -> int:
-    """Let lapse what is left of lots whose time is over, held parts excepted; how many lots. Twice does no harm."""
-    due = Lot.objects.filter(expires_at__lte=at, remaining__gt=F("held")).order_by("expires_at")
-    rows = list(due.values_list("entry_id", "account_id", "account__member_id")[:limit])
-    if not rows:
-        return 0
-    member_ids = sorted({member_id for _entry, _account, member_id in rows})
-    ledger.lock(member_ids)
-    book = ledger.Book(member_ids=member_ids, at=at, zone=zone)
-    expired = book.expire_due()
-    book.write()
-    return expired
+    """
+    Let lapse what is left of lots whose time is over, held parts excepted; how many lots. Twice does no harm.
+
+    Takes the members of `limit` lots at a time, each time in a transaction of the caller: call until nothing is due.
+    """
+    member_ids = expiry.hold_due(at=at, limit=limit)
+    return expiry.lapse(member_ids=member_ids, at=at) if member_ids else 0
 
 
 def _account_of(*, book: ledger.Book, account: PointsAccount) -> ledger.Account:
-    unit = next(u for u in units() if u.id == account.unit_id)
-    return book.account(member_id=account.member_id, unit=unit)
+    return book.account(member_id=account.member_id, unit=_unit_of(account))
 
 
-_GIVEN = """
-    SELECT COALESCE(ceil(sum(e.amount / power(10, u.decimals))), 0)::bigint
-    FROM members_ledgerentry e JOIN members_pointsaccount a ON a.id = e.account_id
-    JOIN programs_unittype u ON u.id = a.unit_id
-    WHERE e.id >= %(floor)s AND e.kind = 'adjust' AND e.amount > 0 AND e.made_by = %(by)s AND e.at >= %(since)s
-"""
+def _unit_of(account: PointsAccount) -> Unit:
+    return next(unit for unit in units() if unit.id == account.unit_id)

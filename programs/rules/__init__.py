@@ -4,8 +4,9 @@ What a program grants: its document read and checked, its rules compiled, and an
 Plain values in, plain values out: no Django, no clock, no database; whole numbers and decimals only.
 """
 
-from programs.rules.arithmetic import add_months, distribute, expires_on, period_key, reversal
+from programs.rules.arithmetic import add_months, distribute, expires_on, period_key, reversal, slides_to
 from programs.rules.documents import parse_program
+from programs.rules.effects import scale as remainder_scale
 from programs.rules.evaluation import CompiledRules, compile_rules, evaluate, preview
 from programs.rules.events import Evaluation, Event, EventKind, Line, MemberState, Outcome, Result
 from programs.rules.rule_documents import rule_document
@@ -14,6 +15,7 @@ from programs.rules.specs import (
     SEGMENTS,
     Caps,
     Condition,
+    EarningSpec,
     Effect,
     ExpirySpec,
     MemberCap,
@@ -28,7 +30,21 @@ from programs.rules.specs import (
     TierSpec,
     UnitSpec,
 )
-from programs.rules.tiers import missing_to_keep, missing_to_next, tier_for
+from programs.rules.tiers import (
+    Missing,
+    Move,
+    Standing,
+    missing_to_keep,
+    missing_to_next,
+    over,
+    period_of,
+    rank_of,
+    standing,
+    tier_for,
+    to_keep,
+    to_next,
+    window_start,
+)
 
 __all__ = [
     "LIMIT",
@@ -36,6 +52,7 @@ __all__ = [
     "Caps",
     "CompiledRules",
     "Condition",
+    "EarningSpec",
     "Effect",
     "Evaluation",
     "Event",
@@ -44,6 +61,8 @@ __all__ = [
     "Line",
     "MemberCap",
     "MemberState",
+    "Missing",
+    "Move",
     "OfferSpec",
     "Outcome",
     "Problem",
@@ -53,6 +72,7 @@ __all__ = [
     "RewardSpec",
     "RuleSpec",
     "Schedule",
+    "Standing",
     "TierSetSpec",
     "TierSpec",
     "UnitSpec",
@@ -63,10 +83,19 @@ __all__ = [
     "expires_on",
     "missing_to_keep",
     "missing_to_next",
+    "over",
     "parse_program",
     "period_key",
+    "period_of",
     "preview",
+    "rank_of",
+    "remainder_scale",
     "reversal",
     "rule_document",
+    "slides_to",
+    "standing",
     "tier_for",
+    "to_keep",
+    "to_next",
+    "window_start",
 ]

@@ -37,7 +37,7 @@ def distribute(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     """
     if total < 0:
         return tuple(-share for share in distribute(-total, weights))
-    if any(weight < 0 for weight in weights) or (total and not weights):
+    if (total and not weights) or (weights and min(weights) < 0):
         raise ValueError("a total needs weights of 0 or more to be split by")
     whole = sum(weights)
     if not whole:
@@ -48,6 +48,8 @@ def distribute(total: int, weights: Sequence[int]) -> tuple[int, ...]:
 def _largest_remainder(total: int, weights: Sequence[int], whole: int) -> tuple[int, ...]:
     shares = [total * weight // whole for weight in weights]
     left = total - sum(shares)
+    if not left:
+        return tuple(shares)
     by_remainder = sorted(range(len(weights)), key=lambda place: -(total * weights[place] % whole))
     for place in by_remainder[:left]:
         shares[place] += 1
@@ -109,11 +111,20 @@ def add_months(day: date, months: int) -> date:
 
 
 def expires_on(policy: ExpiryPolicy, months: int, day: date) -> date | None:
-    """Return the last local day on which units earned on `day` can be spent; None if they never expire."""
+    """
+    Return the last local day on which units earned on `day` can be spent; None if none is set for them.
+
+    Where expiry slides, a day is set for the whole account instead: see `slides_to`.
+    """
     match policy:
-        case "none":
+        case "none" | "sliding":
             return None
         case "rolling":
             return add_months(day, months)
         case "calendar":
             return date(add_months(day, months).year, 12, 31)
+
+
+def slides_to(months: int, day: date) -> date:
+    """Return the last local day of a sliding account whose member last earned or spent on `day`."""
+    return add_months(day, months)

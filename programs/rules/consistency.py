@@ -61,6 +61,8 @@ def _unknown_units(program: ProgramSpec) -> Iterator[Problem]:
         for place, part in enumerate(places):
             if part.unit and part.unit not in known:
                 yield Problem(f"{name}[{place}].unit", f"must be a unit of this program, and {part.unit} is not")
+    if program.tiers and program.tiers.unit and program.tiers.unit not in known:
+        yield Problem("tiers.unit", f"must be a unit of this program, and {program.tiers.unit} is not")
 
 
 def _unknown_tiers(program: ProgramSpec, is_sound: IsSound) -> Iterator[Problem]:

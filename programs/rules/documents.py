@@ -11,11 +11,15 @@ from programs.rules.consistency import Coded, contradictions
 from programs.rules.reading import Reader, choice, code, each, flag, text, whole
 from programs.rules.rule_documents import property_name, read_rule
 from programs.rules.specs import (
+    DOWNGRADES,
     EXPIRY_POLICIES,
     REWARD_KINDS,
     SEGMENTS,
     TIER_BASES,
+    TIER_PERIODS,
     UNIT_KINDS,
+    Downgrade,
+    EarningSpec,
     ExpiryPolicy,
     ExpirySpec,
     OfferSpec,
@@ -23,10 +27,12 @@ from programs.rules.specs import (
     ProgramError,
     ProgramSpec,
     RewardSpec,
+    TierPeriod,
     TierSetSpec,
     TierSpec,
     UnitSpec,
 )
+from programs.rules.tiers import over
 
 _PART: Final = re.compile(r"(units|rules|rewards|offers|tiers\.levels)\[([0-9]{1,4})\]\.?")
 _WORDS: Final = {"units": "Unit", "rules": "Rule", "rewards": "Reward", "offers": "Offer", "tiers.levels": "Level"}
@@ -78,13 +84,15 @@ def _codes(program: ProgramSpec, name: str) -> Sequence[str]:
 
 
 def _read_program(reader: Reader) -> ProgramSpec:
+    units = tuple(map(_read_unit, reader.children("units", most=20, least=1)))
     program = ProgramSpec(
         name=reader.required("name", text(most=100), ""),
-        units=tuple(map(_read_unit, reader.children("units", most=20, least=1))),
+        units=units,
         rules=tuple(map(read_rule, reader.children("rules", most=200))),
-        tiers=_read_tiers(reader.child("tiers")),
+        tiers=_read_tiers(reader.child("tiers"), units),
         rewards=tuple(map(_read_reward, reader.children("rewards", most=500))),
         offers=tuple(map(_read_offer, reader.children("offers", most=500))),
+        earning=_read_earning(reader.child("earning")),
     )
     reader.close()
     return program
@@ -99,7 +107,10 @@ def _read_unit(reader: Reader) -> UnitSpec:
         pending_days=reader.optional("pending_days", whole(least=0, most=366), 0),
         expiry=_read_expiry(reader.child("expiry")),
         may_owe=reader.optional("may_owe", flag, False),
+        debt_limit=reader.optional("debt_limit", whole(least=0), None),
     )
+    if unit.debt_limit is not None and not unit.may_owe:
+        reader.refuse("debt_limit", "is only for a unit that members may owe: set may_owe")
     reader.close()
     return unit
 
@@ -115,19 +126,56 @@ def _read_expiry(reader: Reader | None) -> ExpirySpec:
     return ExpirySpec(policy=policy, months=0 if policy == "none" else months)
 
 
-def _read_tiers(reader: Reader | None) -> TierSetSpec | None:
+def _read_earning(reader: Reader | None) -> EarningSpec:
+    if reader is None:
+        return EarningSpec()
+    earning = EarningSpec(
+        gift_cards=reader.optional("gift_cards", flag, False),
+        paid_by_points=reader.optional("paid_by_points", flag, False),
+    )
+    reader.close()
+    return earning
+
+
+def _read_tiers(reader: Reader | None, units: Sequence[UnitSpec]) -> TierSetSpec | None:
     if reader is None:
         return None
     basis = reader.required("basis", choice(TIER_BASES), None)
     levels = tuple(map(_read_level, reader.children("levels", most=20, least=1)))
     counted = reader.optional("property", property_name, None)
     months = reader.optional("period_months", whole(least=1, most=_MOST_MONTHS), None)
+    period = reader.optional("period", choice(TIER_PERIODS), None)
+    downgrade: Downgrade = reader.optional("downgrade", choice(DOWNGRADES), "to_level")
+    unit = reader.optional("unit", code(most=30), None)
     if basis and (basis == "quantity") != reader.is_given("property"):
         reader.refuse(
             "property", "is missing: it names what is counted" if basis == "quantity" else f"is not for {basis}"
         )
+    if basis and basis != "earned" and reader.is_given("unit"):
+        reader.refuse("unit", f"is not for {basis}")
+    _check_period(reader, period)
     reader.close()
-    return TierSetSpec(basis=basis or "spend", levels=levels, property=counted, period_months=months)
+    by_code = {one.code: one for one in units}
+    first = next((one for one in units if one.kind == "points"), units[0] if units else None)
+    tiers = TierSetSpec(
+        basis=basis or "spend",
+        levels=levels,
+        property=counted,
+        period_months=months,
+        period=period,
+        downgrade=downgrade,
+        unit=unit,
+        counted=(by_code.get(unit) if unit else first) if basis == "earned" else None,
+    )
+    return replace(tiers, period=over(tiers))
+
+
+def _check_period(reader: Reader, period: TierPeriod | None) -> None:
+    """A window that rolls has months, and nothing else has."""
+    if period == "rolling" and not reader.is_given("period_months"):
+        reader.refuse("period_months", "is missing: a window that rolls counts in months")
+    if period not in (None, "rolling") and reader.is_given("period_months"):
+        reader.refuse("period_months", f"is not for {period}")
 
 
 def _read_level(reader: Reader) -> TierSpec:

@@ -22,7 +22,7 @@ def line_earner(rule: RuleSpec, targets: Sequence[int]) -> LineEarner:
     """Return what the rule gives for one line; `targets` are the outcomes that a multiplier multiplies."""
     award, effect = _award(rule), rule.effect
     if effect.kind == "per_amount":
-        return lambda line, carried, run, place: award(line.amount, carried)
+        return lambda line, carried, run, place: award(run.counted[place], carried)
     if effect.kind == "multiplier":
         return lambda line, carried, run, place: award(
             sum([run.outcomes[target].line_amounts[place] for target in targets]), carried
@@ -83,7 +83,7 @@ def _award(rule: RuleSpec) -> _Award:
 
 def _rate(points: int, per: int, rule: RuleSpec) -> _Award:
     if rule.remainder == "carry":
-        return lambda value, carried: divmod(points * value + carried, per) if value > 0 else (0, carried)
+        return lambda value, carried: _whole(points * value + carried, per) if value > 0 else (0, carried)
     match rule.rounding:
         case "down":
             return lambda value, carried: (points * value // per if value > 0 else 0, 0)
@@ -91,6 +91,11 @@ def _rate(points: int, per: int, rule: RuleSpec) -> _Award:
             return lambda value, carried: ((2 * points * value + per) // (2 * per) if value > 0 else 0, 0)
         case "up":
             return lambda value, carried: (-(-points * value // per) if value > 0 else 0, 0)
+
+
+def _whole(parts: int, per: int) -> tuple[int, int]:
+    """Whole points and what is left; a remainder that returns took below zero is filled before it makes points."""
+    return divmod(parts, per) if parts >= 0 else (0, parts)
 
 
 def _table(effect: Effect) -> _Award:

@@ -8,13 +8,15 @@ Rules are asked in the order of priority, then code; multipliers after all other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 from programs.rules.caps import Settle, settler
 from programs.rules.conditions import LineCheck, RunCheck, line_check, looks_at_lines, run_check, schedule_check
 from programs.rules.effects import LineEarner, line_earner, run_earner, scale, sharer
 from programs.rules.events import NOTHING, Evaluation, Event, Line, MemberState, Outcome, Run
-from programs.rules.specs import RuleSpec, Trigger
+from programs.rules.specs import EarningSpec, RuleSpec, Trigger
 
 Step: TypeAlias = Callable[[Run], None]
 
@@ -33,9 +35,10 @@ _KEPT_SIZES: Final = 64
 class CompiledRules:
     """Rules ready for use; `needs` names the state they look at, so that callers load no other."""
 
-    __slots__ = ("_plans", "by_code", "needs", "rules")
+    __slots__ = ("_plans", "by_code", "earning", "needs", "rules")
 
-    def __init__(self, rules: Sequence[RuleSpec]) -> None:
+    def __init__(self, rules: Sequence[RuleSpec], earning: EarningSpec) -> None:
+        self.earning = earning
         self.rules = tuple(
             sorted(rules, key=lambda rule: (rule.effect.kind == "multiplier", -rule.priority, rule.code))
         )
@@ -48,9 +51,12 @@ class CompiledRules:
         return self._plans["visit" if _is_visit_activity(event) else event.kind]
 
 
-def compile_rules(rules: Sequence[RuleSpec]) -> CompiledRules:
+_NOTHING_MORE_EARNS: Final = EarningSpec()
+
+
+def compile_rules(rules: Sequence[RuleSpec], earning: EarningSpec = _NOTHING_MORE_EARNS) -> CompiledRules:
     """Turn rules that `parse_program` found sound into closures, once for many events."""
-    return CompiledRules(rules)
+    return CompiledRules(rules, earning)
 
 
 def evaluate(compiled: CompiledRules, event: Event, state: MemberState, budgets: dict[str, int]) -> Evaluation:
@@ -59,8 +65,10 @@ def evaluate(compiled: CompiledRules, event: Event, state: MemberState, budgets:
 
     A budget that is not among `budgets` counts as untouched.
     """
-    plan = compiled.plan_for(event)
-    run = Run(event, state, budgets, plan.blank.copy())
+    plan, earning = compiled.plan_for(event), compiled.earning
+    if earning.gift_cards:
+        event = _with_gift_cards(event)
+    run = Run(event, state, budgets, plan.blank.copy(), 0 if earning.paid_by_points else event.paid_by_points)
     for step in plan.steps:
         step(run)
     _remember(event, state)
@@ -70,6 +78,13 @@ def evaluate(compiled: CompiledRules, event: Event, state: MemberState, budgets:
 def preview(compiled: CompiledRules, event: Event, state: MemberState, budgets: Mapping[str, int]) -> Evaluation:
     """Return what an event would earn, and change nothing."""
     return evaluate(compiled, event, state.copy(), dict(budgets))
+
+
+def _with_gift_cards(event: Event) -> Event:
+    """Return the event with all of its lines earning, as the program says of gift cards."""
+    if all(line.earning for line in event.lines):
+        return event
+    return replace(event, lines=tuple(replace(line, earning=True) for line in event.lines))
 
 
 def _is_visit_activity(event: Event) -> bool:
@@ -112,7 +127,8 @@ class _Plan:
 class _Handle:
     """One rule within a plan: where its outcome stands, and its parts as closures."""
 
-    __slots__ = ("carries", "code", "gate", "index", "scale", "settle", "spec", "targets", "too_small")
+    __slots__ = ("carries", "code", "counts_amounts", "gate", "index", "paid_otherwise", "scale", "settle", "spec",
+                 "targets", "too_small")  # fmt: skip
 
     def __init__(self, rule: RuleSpec, index: int, taking_part: Sequence[RuleSpec]) -> None:
         self.spec = rule
@@ -123,7 +139,9 @@ class _Handle:
         self.scale = scale(rule)
         self.gate = tuple((holds, self.refuser(reason)) for holds, reason in _gate(rule))
         self.settle: Settle = settler(rule, index)
+        self.counts_amounts = rule.effect.kind == "per_amount"
         self.too_small = self.refuser("too_small")
+        self.paid_otherwise = self.refuser("paid_by_points")
 
     def refuser(self, reason: str) -> Step:
         """Return what writes that the rule does not apply. Outcomes are kept: most rules do not, most of the time."""
@@ -140,9 +158,21 @@ class _Handle:
 
         return refuse
 
-    def lose(self, run: Run, winner: str, would_earn: int) -> None:
+    def give_nothing(self, run: Run, detail: Mapping[str, int | str] = NOTHING) -> None:
+        """Write that it came to less than a point, also if something was carried over, or that points paid for it."""
+        if detail:
+            run.outcomes[self.index] = Outcome(
+                self.code, self.spec.unit, "not_eligible", 0, (0,) * run.size, "too_small", detail
+            )
+        elif run.paid and self.counts_amounts:
+            self.paid_otherwise(run)
+        else:
+            self.too_small(run)
+
+    def lose(self, run: Run, winner: str, would_earn: int, detail: Mapping[str, int | str] = NOTHING) -> None:
+        detail = {**detail, "would_earn": would_earn}
         run.outcomes[self.index] = Outcome(
-            self.code, self.spec.unit, "lost_to", 0, (0,) * run.size, f"lost_to:{winner}", {"would_earn": would_earn}
+            self.code, self.spec.unit, "lost_to", 0, (0,) * run.size, f"lost_to:{winner}", detail
         )
 
     def passes(self, run: Run) -> bool:
@@ -156,11 +186,18 @@ class _Handle:
     def carried(self, run: Run) -> int:
         """Return the remainder kept from earlier; one that another version of the rule left cannot be a whole point."""
         kept = run.state.remainders.get(self.code, 0) if self.carries else 0
-        return kept if 0 <= kept < self.scale else 0
+        return kept if kept < self.scale else 0
 
     def carry(self, run: Run, left: int) -> None:
         if self.carries:
             run.state.remainders[self.code] = left
+
+
+def _carried(moved: int, lines: Sequence[int]) -> Mapping[str, int | str]:
+    """Return by how much the remainder was moved, as a trace keeps it, and how that falls on the lines."""
+    if not moved and not any(lines):
+        return NOTHING
+    return {"carried": moved, "carried_lines": ",".join(map(str, lines))} if len(lines) > 1 else {"carried": moved}
 
 
 def _multiplies(rule: RuleSpec, other: RuleSpec) -> bool:
@@ -221,13 +258,16 @@ def _run_step(handle: _Handle) -> Step:
         for holds, refuse in gate:
             if not holds(run):
                 return refuse(run)
-        points, left = earn(run, handle.carried(run) if carries else 0)
+        kept = handle.carried(run) if carries else 0
+        points, left = earn(run, kept)
+        detail = NOTHING
         if carries:
             handle.carry(run, left)
+            detail = _carried(left - kept, share(run, left - kept))
         if points:
-            settle(run, points, share(run, points), NOTHING)
+            settle(run, points, share(run, points), detail)
         else:
-            handle.too_small(run)
+            handle.give_nothing(run, detail)
 
     return step
 
@@ -242,12 +282,15 @@ def _run_group_step(handles: Sequence[_Handle]) -> Step:
         bids = [(handle, share, *earn(run, handle.carried(run))) for handle, earn, share in parts if handle.passes(run)]
         best = _best([(handle, points, left) for handle, _, points, left in bids])
         for handle, share, points, left in bids:
-            if handle is best:
+            detail = NOTHING
+            if handle is best and handle.carries:
+                moved = left - handle.carried(run)
+                detail = _carried(moved, share(run, moved))
                 handle.carry(run, left)
             if not points:
-                handle.too_small(run)
+                handle.give_nothing(run, detail)
             elif handle is best:
-                handle.settle(run, points, share(run, points), NOTHING)
+                handle.settle(run, points, share(run, points), detail)
             elif best is not None:
                 handle.lose(run, best.code, points)
 
@@ -276,7 +319,7 @@ def _line_step(handle: _Handle) -> Step:
             if not holds_now(run):
                 return refuse(run)
         left = handle.carried(run) if carries else 0
-        amounts, furthest = [], -1
+        amounts, furthest, kept = [], -1, [left]
         for place, line in enumerate(run.lines):
             points = 0
             if line.earning:
@@ -290,10 +333,16 @@ def _line_step(handle: _Handle) -> Step:
                 if passed > furthest:
                     furthest = passed
             amounts.append(points)
+            if carries:
+                kept.append(left)
+        detail = NOTHING
         if carries:
             handle.carry(run, left)
+            detail = _carried(left - kept[0], [after - before for before, after in pairwise(kept)])
         if total := sum(amounts):
-            settle(run, total, tuple(amounts), NOTHING)
+            settle(run, total, tuple(amounts), detail)
+        elif detail or refusals[furthest] is handle.too_small:
+            handle.give_nothing(run, detail)
         else:
             refusals[furthest](run)
 
@@ -303,9 +352,9 @@ def _line_step(handle: _Handle) -> Step:
 def _line_conditions(handle: _Handle) -> tuple[tuple[LineCheck, ...], tuple[Step, ...]]:
     """Return the checks of a line, and what refuses by the number of checks that the best line passed."""
     conditions = [condition for condition in handle.spec.conditions if looks_at_lines(condition)]
+    refusals = [handle.refuser(f"condition:{condition.field}") for condition in conditions]
     # The last one is for -1: no line was looked at.
-    reasons = (*(f"condition:{condition.field}" for condition in conditions), "too_small", "no_earning_line")
-    return tuple(map(line_check, conditions)), tuple(map(handle.refuser, reasons))
+    return tuple(map(line_check, conditions)), (*refusals, handle.too_small, handle.refuser("no_earning_line"))
 
 
 def _line_group_step(handles: Sequence[_Handle]) -> Step:
@@ -328,7 +377,8 @@ def _line_group_step(handles: Sequence[_Handle]) -> Step:
 class _Lane:
     """A line rule of an exclusive group on its way along the lines of one event."""
 
-    __slots__ = ("amounts", "checks", "earn", "furthest", "handle", "left", "lost", "now", "refusals", "winner")
+    __slots__ = ("amounts", "checks", "earn", "furthest", "handle", "left", "lost", "moved", "now", "refusals",
+                 "winner")  # fmt: skip
 
     def __init__(
         self, run: Run, handle: _Handle, earn: LineEarner, checks: tuple[LineCheck, ...], refusals: tuple[Step, ...]
@@ -337,6 +387,7 @@ class _Lane:
         self.left = handle.carried(run)
         self.now = 0, self.left
         self.amounts: list[int] = []
+        self.moved: list[int] = []
         self.furthest = -1
         self.lost: list[int] = []
         self.winner = ""
@@ -356,6 +407,7 @@ class _Lane:
     def take(self, best: _Handle | None) -> None:
         """Take the line if the rule won it, or note to whom it was lost."""
         points, left = self.now
+        self.moved.append(left - self.left if self.handle is best else 0)
         if self.handle is best:
             self.left = left
         elif points and best is not None:
@@ -366,12 +418,14 @@ class _Lane:
     def finish(self, run: Run) -> None:
         """Write the outcome over all lines."""
         self.handle.carry(run, self.left)
+        detail = _carried(sum(self.moved), self.moved)
         if any(self.amounts):
-            detail: Mapping[str, int | str] = (
-                {"lost_to": self.winner, "lost_lines": len(self.lost)} if self.lost else NOTHING
-            )
+            if self.lost:
+                detail = {**detail, "lost_to": self.winner, "lost_lines": len(self.lost)}
             self.handle.settle(run, sum(self.amounts), tuple(self.amounts), detail)
         elif self.lost:
-            self.handle.lose(run, self.winner, sum(self.lost))
+            self.handle.lose(run, self.winner, sum(self.lost), detail)
+        elif detail or self.refusals[self.furthest] is self.handle.too_small:
+            self.handle.give_nothing(run, detail)
         else:
             self.refusals[self.furthest](run)

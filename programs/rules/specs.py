@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final, Literal, TypeAlias, get_args
 
 UnitKind: TypeAlias = Literal["points", "stamps", "money"]
-ExpiryPolicy: TypeAlias = Literal["none", "rolling", "calendar"]
+ExpiryPolicy: TypeAlias = Literal["none", "rolling", "calendar", "sliding"]
 Trigger: TypeAlias = Literal["line", "purchase", "visit", "activity", "sign_up", "birthday"]
 Op: TypeAlias = Literal["eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "between"]
 EffectKind: TypeAlias = Literal["per_amount", "per_quantity", "fixed", "table", "multiplier"]
@@ -17,6 +17,8 @@ Rounding: TypeAlias = Literal["down", "nearest", "up"]
 Remainder: TypeAlias = Literal["drop", "carry"]
 Period: TypeAlias = Literal["day", "week", "month", "year", "ever"]
 TierBasis: TypeAlias = Literal["spend", "count", "earned", "quantity"]
+TierPeriod: TypeAlias = Literal["rolling", "calendar", "anniversary", "lifetime"]
+Downgrade: TypeAlias = Literal["to_level", "one_step", "none"]
 RewardKind: TypeAlias = Literal["discount", "product", "money"]
 Segment: TypeAlias = Literal["new", "regular", "champion", "slipping", "lapsed", "none"]
 Number: TypeAlias = int | Decimal
@@ -31,6 +33,8 @@ ROUNDINGS: Final[tuple[Rounding, ...]] = get_args(Rounding)
 REMAINDERS: Final[tuple[Remainder, ...]] = get_args(Remainder)
 PERIODS: Final[tuple[Period, ...]] = get_args(Period)
 TIER_BASES: Final[tuple[TierBasis, ...]] = get_args(TierBasis)
+TIER_PERIODS: Final[tuple[TierPeriod, ...]] = get_args(TierPeriod)
+DOWNGRADES: Final[tuple[Downgrade, ...]] = get_args(Downgrade)
 REWARD_KINDS: Final[tuple[RewardKind, ...]] = get_args(RewardKind)
 SEGMENTS: Final[tuple[Segment, ...]] = get_args(Segment)
 
@@ -47,7 +51,7 @@ def decimal_text(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpirySpec:
-    """How long earned units last; `months` is 0 when they never expire."""
+    """How long earned units last; `months` is 0 when they never, and counts from the last deed when it slides."""
 
     policy: ExpiryPolicy = "none"
     months: int = 0
@@ -55,7 +59,7 @@ class ExpirySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitSpec:
-    """A kind of thing members earn; amounts are whole numbers of its smallest step."""
+    """A kind of thing members earn; amounts, `debt_limit` too, are whole numbers of its smallest step."""
 
     code: str
     name: str
@@ -64,6 +68,7 @@ class UnitSpec:
     pending_days: int = 0
     expiry: ExpirySpec = ExpirySpec()
     may_owe: bool = False
+    debt_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +152,20 @@ class TierSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierSetSpec:
-    """The levels in ascending order; `period_months` None counts a whole lifetime."""
+    """
+    The levels in ascending order, what they count (`unit` of what is earned), over which period, and how they fall.
+
+    `period_months` is for a window that rolls. Once read, a document's set names its period.
+    """
 
     basis: TierBasis
     levels: tuple[TierSpec, ...]
     property: str | None = None
     period_months: int | None = None
+    period: TierPeriod | None = None
+    downgrade: Downgrade = "to_level"
+    unit: str | None = None
+    counted: UnitSpec | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +194,14 @@ class OfferSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarningSpec:
+    """Whether lines that do not earn by themselves (gift cards), and what is paid by points, earn all the same."""
+
+    gift_cards: bool = False
+    paid_by_points: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramSpec:
     """A whole program, as promised to members."""
 
@@ -190,6 +211,7 @@ class ProgramSpec:
     tiers: TierSetSpec | None = None
     rewards: tuple[RewardSpec, ...] = ()
     offers: tuple[OfferSpec, ...] = ()
+    earning: EarningSpec = EarningSpec()
 
 
 @dataclass(frozen=True, slots=True)

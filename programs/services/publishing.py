@@ -61,6 +61,7 @@ def _put_units(spec: ProgramSpec) -> dict[str, UnitType]:
                 "expiry": unit.expiry.policy,
                 "expiry_months": unit.expiry.months or 0,
                 "may_owe": unit.may_owe,
+                "debt_limit": unit.debt_limit,
             },
         )
     return known

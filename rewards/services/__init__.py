@@ -11,15 +11,19 @@ from rewards.services.redemptions import (
     void_redemption,
 )
 from rewards.services.shelf import publish_rewards
+from rewards.services.used import give_back, paid_with, use_on_sale
 
 __all__ = [
     "UnknownRedemption",
     "UnknownReward",
     "capture_redemption",
+    "give_back",
+    "paid_with",
     "publish_rewards",
     "redeem",
     "refresh_offers",
     "release_overdue",
     "take_back_redemption",
+    "use_on_sale",
     "void_redemption",
 ]

@@ -64,7 +64,7 @@ def capture_redemption(*, issue_id: UUID, at: datetime, zone: ZoneInfo, by: UUID
 def void_redemption(*, issue_id: UUID, at: datetime) -> RewardIssue:
     """Let the points go and cancel the reward; again changes nothing. :raises Refused: if it was issued"""
     issue = _issue(issue_id)
-    points.void_hold(hold_id=issue.hold_id)
+    points.void_hold(hold_id=issue.hold_id, at=at)
     return _settle(issue, State.CANCELLED, at=at)
 
 
@@ -74,10 +74,12 @@ def take_back_redemption(
     """
     Cancel a reward that was issued by mistake and give its points back to the lots they came from, once.
 
+    One that was used on a sale goes back with that sale.
+
     :raises Refused: unless it is issued, and not used yet
     """
     issue = _issue(issue_id)
-    if issue.state not in {State.ISSUED, State.CANCELLED} or issue.hold.entry_id is None:
+    if issue.state not in {State.ISSUED, State.CANCELLED} or issue.hold.entry_id is None or issue.given_back:
         raise Refused(_("This reward can no longer be taken back."), field="redemption")
     points.restore_spend(entry_id=issue.hold.entry_id, reason=reason, at=at, zone=zone, by=by)
     changed = RewardIssue.objects.filter(pk=issue.pk, state=State.ISSUED).update(state=State.CANCELLED, settled_at=at)

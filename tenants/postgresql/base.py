@@ -52,8 +52,10 @@ class ClientCursor(psycopg2.extensions.cursor):
             self.execute(query, values)
 
     def copy_expert(self, sql: str | bytes | Composable, file: Any, size: int = 8192) -> None:
-        self._stand(_text(sql, self))
-        super().copy_expert(sql, file, size)
+        # Django wraps what execute() raises and not this: a lost connection would look like a mistake of ours.
+        with self.wrapper.wrap_database_errors:
+            self._stand(_text(sql, self))
+            super().copy_expert(sql, file, size)
 
     def copy_from(self, *args: Any, **kwargs: Any) -> None:
         raise ProgrammingError("Use copy_expert: it is checked.")
@@ -132,9 +134,9 @@ class DatabaseWrapper(TenantWrapper):
             self.close()
 
     def _reset(self) -> bool:
-        if self._reported() == NOBODY:
-            return True
         try:
+            if self._reported() == NOBODY:
+                return True
             with self.connection.cursor() as plain:
                 plain.execute(f"RESET ROLE; SET search_path TO {NOBODY}; SET application_name TO {NOBODY}")
         except psycopg2.Error:

@@ -8,19 +8,23 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from loyalty_saas.bearers import CARD_COOKIE, DEVICE_COOKIE
 from loyalty_saas.demo_data import hiking, loading
-from loyalty_saas.flows import figures, nights
+from loyalty_saas.flows import figures, nights, replays
 from loyalty_saas.flows.purchases import credit_next_batch
 from members.models import ApiRequest, ImportJob, LedgerEntry, Member, Purchase
-from members.services import cards
+from members.services import cards, households
 from members.services.accrual import NOTHING
+from members.services.approvals import ask_for_adjustment
 from programs.models import Clerk, Device, Location, Product, Program
+from programs.queries import units
 from programs.services import tills
 from programs.services.drafts import begin_draft
 from tenants.context import current_client, public_atomic, use_client
+from tenants.keys import uuid7
 from tenants.models import Client, KpiDay, Onboarding, Provider, Role, User
 from tests.browsers import Watched, carry, come_signed_in
 from tests.clients import make_client
@@ -122,6 +126,8 @@ def _ids(member: Member, *, clerk: Clerk, device: Device, at: datetime) -> dict[
     document = copy.deepcopy(published.document)
     document["rules"][0]["name"] = "Now with a better name"
     begin_draft(document=document, at=at)
+    tried = replays.start(document=document, months=12, at=at)
+    replays.run(replay_id=tried.pk)
     sale = Purchase.objects.filter(member=member, kind="sale").latest("occurred_at")
     location = Location.objects.order_by("code")[0]
     code, _spoken = tills.make_device_code(name="Counter 3", location=location, by=None, at=at)
@@ -129,14 +135,18 @@ def _ids(member: Member, *, clerk: Clerk, device: Device, at: datetime) -> dict[
     machine.get("/members?limit=2")
     machine.post("/purchases", {"document": "R-1"})
     assert machine.key
+    other = Member.objects.exclude(pk=member.pk).filter(status=Member.Status.ACTIVE).order_by("pk")[0]
+    _share(member, other, at=at)
     return {
         "member_id": member.pk,
+        "other_id": other.pk,
         "entry_id": LedgerEntry.objects.filter(account__member=member).latest("at").pk,
         "purchase_id": sale.pk,
         "document": sale.document,
         "token": cards.make_link(member_id=member.pk, way="till", at=at),
         "job_id": ImportJob.objects.latest("started_at").pk,
         "program_id": published.pk,
+        "replay_id": tried.pk,
         "rule_code": document["rules"][0]["code"],
         "offer_code": document["offers"][0]["code"],
         "reward_code": document["rewards"][0]["code"],
@@ -148,6 +158,17 @@ def _ids(member: Member, *, clerk: Clerk, device: Device, at: datetime) -> dict[
         "key_id": machine.key.pk,
         "request_id": ApiRequest.objects.latest("at").pk,
     }
+
+
+def _share(member: Member, other: Member, *, at: datetime) -> None:
+    """A household of two, and something that waits for a second person."""
+    unit = units()[0]
+    with transaction.atomic():
+        households.make_household(name="The Okafors", member_ids=[member.pk, other.pk], at=at)
+        ask_for_adjustment(
+            member_id=member.pk, unit=unit, amount=20_000, reason="A trip that was never booked", key="asked",
+            by=uuid7(), at=at,
+        )  # fmt: skip
 
 
 def _till(name: str, *, at: datetime) -> tuple[Device, str]:

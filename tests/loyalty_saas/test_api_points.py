@@ -78,8 +78,8 @@ def test_the_ledger_costs_the_same_for_any_length(till: Machine, ana: Answer) ->
         till.post("/purchases", sale("ana-1", f"R-{n}"))
     credit()
 
-    # The member, the entries, their traces.
-    assert (first, cost()) == (3, 3)
+    # The member, their accounts, the entries, their traces.
+    assert (first, cost()) == (4, 4)
 
 
 def test_a_tier_tells_what_is_missing_to_the_next_and_to_keep(till: Machine, ana: Answer) -> None:
@@ -89,7 +89,7 @@ def test_a_tier_tells_what_is_missing_to_the_next_and_to_keep(till: Machine, ana
     assert (below["tier"], below["basis"], below["next"]) == (
         None,
         30000,
-        {"code": "silver", "name": "Silver", "missing": 20000},
+        {"code": "silver", "name": "Silver", "missing": 20000, "by": None},
     )
 
     till.post("/purchases", sale("ana-1", "R-2", 20000))
@@ -98,7 +98,8 @@ def test_a_tier_tells_what_is_missing_to_the_next_and_to_keep(till: Machine, ana
     assert (within["tier"], within["next"], within["missing_to_keep"]) == (
         {"code": "silver", "name": "Silver"},
         None,
-        0,
+        # By the day on which both will have left the window.
+        40000,
     )
 
 

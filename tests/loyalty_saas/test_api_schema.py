@@ -206,6 +206,10 @@ def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine,
         credit()
         return str(made["id"])
 
+    def household() -> str:
+        return str(till.post("/households", {"name": "Home", "members": [double()]})["id"])
+
+    till.post("/members", {"name": "Bo", "identifiers": {"pos": "bo-1"}})
     program = {**dict.fromkeys(("tiers", "rules", "rewards", "offers")), **PROGRAM}
     line = {"quantity": 1, "amount": 100}
     shopping = {
@@ -217,7 +221,13 @@ def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine,
         "occurred_at": None,
     }
     world = World(
-        paths={"member": lambda: "ana-1", "purchase": lambda: purchase, "activity": lambda: trip, "redemption": held},
+        paths={
+            "member": lambda: "ana-1",
+            "purchase": lambda: purchase,
+            "activity": lambda: trip,
+            "redemption": held,
+            "household": household,
+        },
         fields={
             "members_enrol": {"identifiers": None},
             "members_add_identifier": {"kind": "pos", "value": lambda: f"pos-{next(numbers)}"},
@@ -233,6 +243,9 @@ def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine,
                 "occurred_at": None,
             },
             "adjustments_make": {"member": "ana-1", "unit": "points", "amount": 1},
+            "transfers_make": {"from_member": "ana-1", "to_member": "bo-1", "unit": "points", "amount": 1},
+            "households_make": {"members": lambda: [double()]},
+            "households_add": {"member": double},
             "redemptions_hold": {"member": "ana-1", "reward": "mug", "location": "main"},
             "program_publish": program,
             "program_replace": program,

@@ -29,11 +29,15 @@ from members.models import (
     Member,
     RuleState,
     TierChange,
+    TierGrant,
     TierStatus,
     WorkItem,
 )
+from members.services.approvals import ask_for_adjustment
 from members.services.cards import make_link
 from members.services.enrolment import merge_members
+from members.services.households import make_household
+from programs.queries import units
 from rewards.models import Offer, OfferAssignment
 from tenants.context import use_client
 from tenants.keys import uuid7
@@ -315,7 +319,7 @@ def test_a_page_costs_the_same_queries_for_1_and_for_50_movements(
             phone.read(path)
             return count()
 
-    till.post("/purchases", sale("ana-1", "R-0"))
+    till.post("/purchases", sale("ana-1", "R-0", 60_000))
     credit()
     before = cost()
     for number in range(1, 51):
@@ -471,6 +475,12 @@ def rich(till: Machine, ana: Answer) -> UUID:
         pk=member_id, defaults={"offer": offer, "reason": "new", "assigned_at": at}
     )
     WorkItem.objects.create(source_id=uuid7(), kind="purchase", member_id=member_id, occurred_at=at)
+    TierGrant.objects.create(member_id=member_id, tier="silver", reason="Jury", since=at, until=at + timedelta(days=1))
+    with transaction.atomic():
+        make_household(name="Home", member_ids=[member_id], at=at)
+        ask_for_adjustment(
+            member_id=member_id, unit=units()[0], amount=9_999, reason="A flood", key="K", by=uuid7(), at=at
+        )
     return member_id
 
 

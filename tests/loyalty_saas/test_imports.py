@@ -30,6 +30,7 @@ from members.models import (
 from members.queries import client_figures
 from members.services import imports as service
 from members.services.enrolment import NewMember, enrol
+from members.services.purchases import PurchaseInput, fingerprint
 from members.services.refusals import Refused
 from programs.models import Location, Product
 from tenants.context import use_client
@@ -326,6 +327,26 @@ def test_two_shops_may_use_the_same_receipt_numbers(acme: Client) -> None:
     ]  # fmt: skip
     assert Location.objects.count() == 2
     assert take(file(*rows, header=header)).documents_new == 0
+
+
+def test_what_points_paid_is_read_row_by_row_and_stays_within_the_sale(acme: Client) -> None:
+    header = "receipt,customer_id,date,total,paid_by_points"
+    job = take(
+        file(
+            "1,ana,2026-05-01,10.00,2.50", "1,ana,2026-05-01,5.00,", "2,ana,2026-05-01,1.00,1.01",
+            "3,ana,2026-05-01,-1.00,0.50", "4,ana,2026-05-01,1.00,x",
+            header=header,
+        )
+    )  # fmt: skip
+
+    assert sorted(errors_of(job)) == [(4, "paid_by_points"), (5, "paid_by_points"), (6, "paid_by_points")]
+    found = Purchase.objects.get()
+    assert (found.document, found.amount, found.paid_by_points) == ("1", 1500, 250)
+    told = PurchaseInput(
+        kind="sale", document="1", member_id=found.member_id, currency="EUR", amount=1500, occurred_at=NOON,
+        paid_by_points=250,
+    )  # fmt: skip
+    assert found.fingerprint == fingerprint(told)
 
 
 def test_an_unknown_member_is_made_and_a_known_one_found_by_any_identifier(acme: Client) -> None:

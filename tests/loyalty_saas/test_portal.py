@@ -371,7 +371,9 @@ def test_everybody_is_shown_only_where_they_may_go(shop: Client, provider: Provi
     }
     assert shown == {
         "owner": [
+            "/approvals/",
             "/imports/",
+            "/liability/",
             "/machines/",
             "/members/",
             "/program/",
@@ -390,7 +392,7 @@ def test_everybody_is_shown_only_where_they_may_go(shop: Client, provider: Provi
 def test_days_and_hours_are_the_shops(owner: ClientBrowser, till: Machine, ana: Answer) -> None:
     # 22:30 in UTC is past midnight in Berlin, where Acme is.
     buy(till, ana, "R-1", occurred_at="2026-07-01T22:30:00Z")
-    assert "7/2/26, 12:30" in text(owner.get(f"/members/{ana['id']}/"))
+    assert "Jul 2, 2026, 12:30" in text(owner.get(f"/members/{ana['id']}/"))
 
 
 def test_pages_have_no_inline_style_or_script(owner: ClientBrowser, ana: Answer) -> None:

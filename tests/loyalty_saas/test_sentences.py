@@ -37,7 +37,24 @@ def why(result: str, amount: int = 0, reason: str = "", **detail: Any) -> Why:
         (why("fired", -3, "taken_back"), "3 stamps given under “Coffee” were taken back."),
         (
             why("fired", -3, "taken_back", forgiven=2),
-            "3 stamps given under “Coffee” were taken back. 2 stamps of this return had been spent and were let go.",
+            "3 stamps given under “Coffee” were taken back. "
+            "2 stamps of them had been spent or had expired, and were let go.",
+        ),
+        (why("fired", 0, "taken_back", carried=-60), "What had been left over under “Coffee” counts no more."),
+        (why("fired", -3, "taken_back", carried=-60), "3 stamps given under “Coffee” were taken back."),
+        (why("fired", 3, carried=60), "“Coffee” gave 3 stamps. What was left over counts the next time."),
+        (why("fired", 3, carried=-40), "“Coffee” gave 3 stamps. What was left over before counted as well."),
+        (
+            why("not_eligible", 0, "too_small", carried=60),
+            "“Coffee” gave nothing yet: the amount counts towards the next point.",
+        ),
+        (
+            why("not_eligible", 0, "paid_by_points"),
+            "“Coffee” did not apply: what is paid by points earns nothing, and the rest was too small.",
+        ),
+        (
+            why("not_eligible", 0, "dismissed", why="A test sale"),
+            "“Coffee” gave nothing: it could not be credited, and was closed by hand: A test sale",
         ),
         (
             why("capped", 3, "cap:per_purchase", before_cap=5),
@@ -67,7 +84,8 @@ def reasons_of_the_rules() -> set[str]:
     """Every reason that stands in the source of the rules."""
     source = "".join(path.read_text() for path in (Path(settings.BASE_DIR) / "programs" / "rules").glob("*.py"))
     plain = re.findall(
-        r'"(not_valid_yet|no_longer_valid|outside_schedule|visited_today|no_earning_line|too_small)"', source
+        r'"(not_valid_yet|no_longer_valid|outside_schedule|visited_today|no_earning_line|too_small|paid_by_points)"',
+        source,
     )
     caps = re.findall(r'"(cap:[a-z_]+)"', source)
     periods = re.findall(r"Period: TypeAlias = Literal\[(.*)\]", source)[0]

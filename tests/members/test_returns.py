@@ -293,14 +293,9 @@ def test_only_a_sale_of_this_member_can_come_back(ana: Member, bob: Member) -> N
     live()
     buy(ana, receipt="R-1", lines=[line(1000, sku="tea")])
     bring_back(ana, receipt="B-1", sale="R-1")
-    for receipt, who, sale, refusal in [
-        ("B-2", bob, "R-1", Refused),
-        ("B-3", ana, "R-9", UnknownPurchase),
-        ("B-4", ana, "B-1", UnknownPurchase),
-    ]:
-        with pytest.raises(refusal) as found:
-            bring_back(who, receipt=receipt, sale=sale, lines=[line(1000, sku="tea")])
-        assert found.value.field == "sale"
+    with pytest.raises(Refused) as found:
+        bring_back(bob, receipt="B-2", sale="R-1", lines=[line(1000, sku="tea")])
+    assert found.value.field == "sale"
     with pytest.raises(UnknownPurchase):
         bring_back(ana, receipt="V-1", sale="B-1", kind="void")
     with pytest.raises(Refused):

@@ -1,17 +1,23 @@
 """Tiers by what a member did in the period: entered, kept, lost when the window slides; each move recorded."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import transaction
 
 from loyalty_saas.flows.nights import spend_night
-from members.models import Member, TierChange, TierStatus
-from members.queries import tier_of
+from members.models import Member, TierChange, TierGrant, TierStatus
+from members.queries import judge_tiers, tier_of
 from members.services import tiers
+from members.services.refusals import Refused
+from members.services.tier_grants import give_tier, take_back_tier
 from programs.queries import program_in_force
+from tenants.context import use_client
 from tenants.models import Client
+from tests.conftest import NewClient
 from tests.members.world import (
     BERLIN,
     DAY,
@@ -57,14 +63,21 @@ def test_a_tier_is_entered_kept_and_lost_by_what_was_spent_in_the_period(ana: Me
     # The first leaves the window: 2500 is below what keeps silver, and above what keeps bronze.
     spend_night(at=NOON + 366 * DAY)
     assert held(ana) == ("bronze", 2500)
-    spend_night(at=NOON + 60 * DAY + 366 * DAY)
+    spend_night(at=NOON + 60 * DAY + 367 * DAY)
     assert held(ana) == ("", 0)
+    midnight = NOON - timedelta(hours=12)
     assert moves(ana) == [
         ("", "bronze", 2500, NOON),
         ("bronze", "silver", 5000, NOON + 60 * DAY),
-        ("silver", "bronze", 2500, NOON + 366 * DAY),
-        ("bronze", "", 0, NOON + 60 * DAY + 366 * DAY),
+        ("silver", "bronze", 2500, midnight + 366 * DAY),
+        # Told in the night after the next, it still happened as that day began.
+        ("bronze", "", 0, midnight + 60 * DAY + 366 * DAY),
     ]
+    assert [change.cause for change in TierChange.objects.order_by("id")] == ["judged", "judged", "period", "period"]
+    assert TierChange.objects.order_by("id")[2].inputs == {
+        "counts": "spend", "rule": "not_kept", "threshold": 4000, "period": "rolling", "from": "2026-06-18",
+        "to": "2027-06-17", "version": 1, "earned": "bronze",
+    }  # fmt: skip
 
 
 def test_less_than_it_takes_to_enter_is_enough_to_keep(ana: Member) -> None:
@@ -75,26 +88,27 @@ def test_less_than_it_takes_to_enter_is_enough_to_keep(ana: Member) -> None:
     spend_night(at=NOON + 367 * DAY)
     assert held(ana) == ("silver", 4000)
 
+    # Without what came back, silver was never reached: bronze was, a year ago, and 0 do not keep it.
     bring_back(ana, receipt="B-1", sale="R-1", at=NOON + 368 * DAY)
     credit(at=NOON + 368 * DAY)
     assert held(ana) == ("", 0)
 
 
-def test_the_window_slides_to_the_instant(ana: Member) -> None:
+def test_the_window_slides_by_whole_local_days(ana: Member) -> None:
     live(tiers=BY_SPEND)
     buy(ana, receipt="R-1", lines=[line(2000)])
     credit()
-    year = datetime(2027, 6, 17, 12, 0, tzinfo=BERLIN)
-    spend_night(at=year - timedelta(seconds=1))
+    over = datetime(2027, 6, 18, 0, 0, tzinfo=BERLIN)
+    spend_night(at=over - timedelta(seconds=1))
     assert held(ana)[0] == "bronze"
-    spend_night(at=year)
+    spend_night(at=over)
     assert held(ana)[0] == ""
 
 
 def test_what_is_missing_to_rise_and_to_keep(ana: Member, bob: Member) -> None:
     live(tiers=BY_SPEND)
     program = program_in_force()
-    view = tier_of(member_id=bob.pk, program=program)
+    view = tier_of(member_id=bob.pk, program=program, at=NOON)
     assert view is not None
     assert (view.code, view.next_code, view.missing_to_next, view.missing_to_keep) == ("", "bronze", 2000, 0)
 
@@ -102,10 +116,12 @@ def test_what_is_missing_to_rise_and_to_keep(ana: Member, bob: Member) -> None:
         buy(ana, receipt=f"R-{n}", lines=[line(amount)], at=NOON + n * 30 * DAY)
     credit()
     spend_night(at=NOON + 366 * DAY)
-    view = tier_of(member_id=ana.pk, program=program)
+    view = tier_of(member_id=ana.pk, program=program, at=NOON + 366 * DAY)
     assert view is not None
     assert (view.code, view.name, view.basis) == ("bronze", "Bronze", 3500)
-    assert (view.next_code, view.missing_to_next, view.missing_to_keep) == ("silver", 1500, 0)
+    assert (view.next_code, view.missing_to_next, view.next_by) == ("silver", 1500, None)
+    # The second leaves a year and a month after it all began; then nothing is left.
+    assert (view.missing_to_keep, view.keep_by) == (1500, date(2027, 7, 17))
 
 
 def test_without_tiers_nobody_has_one(ana: Member) -> None:
@@ -115,12 +131,12 @@ def test_without_tiers_nobody_has_one(ana: Member) -> None:
     spend_night(at=NOON + DAY)
 
     assert not TierStatus.objects.exists()
-    assert tier_of(member_id=ana.pk, program=program_in_force()) is None
+    assert tier_of(member_id=ana.pk, program=program_in_force(), at=NOON) is None
 
 
 @pytest.mark.parametrize(
     ("basis", "expected"),
-    [("spend", 2400), ("count", 3), ("earned", 30 + 2 * 5 - 10), ("quantity", 9)],
+    [("spend", 2400), ("count", 2), ("earned", 30 + 2 * 5 - 10), ("quantity", 9)],
 )
 def test_the_basis_is_what_the_program_counts(ana: Member, basis: str, expected: int) -> None:
     tiers_ = {"basis": basis, "period_months": None, "levels": [level("silver", 1)]}
@@ -214,3 +230,93 @@ def test_two_units_do_not_mix_up_what_a_tier_counts_as_spend(ana: Member) -> Non
     credit()
 
     assert held(ana) == ("bronze", 2000)
+
+
+# ── given by hand ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def give(who: Member, tier: str, *, days: int = 90, at: datetime = NOON) -> TierGrant:
+    with transaction.atomic():
+        return give_tier(
+            member_id=who.pk, tier=tier, last_day=(at + days * DAY).date(), reason="Sorry", by=None,
+            program=program_in_force(), at=at, zone=BERLIN,
+        )  # fmt: skip
+
+
+def test_a_tier_given_ends_by_itself_and_what_is_earned_goes_on(ana: Member) -> None:
+    live(tiers=BY_SPEND)
+    give(ana, "gold")
+    assert held(ana) == ("gold", 0)
+    buy(ana, receipt="R-1", lines=[line(2500)], at=NOON + DAY)
+    credit(at=NOON + DAY)
+    assert (held(ana), TierStatus.objects.get().earned) == (("gold", 2500), "bronze")
+
+    end = (NOON + 91 * DAY).replace(hour=0)
+    before, after = (
+        tier_of(member_id=ana.pk, program=program_in_force(), at=end - n) for n in (timedelta(seconds=1), timedelta(0))
+    )
+    assert before
+    assert after
+    assert (before.code, before.is_granted, after.code, after.is_granted) == ("gold", True, "bronze", False)
+    for _twice in range(2):
+        spend_night(at=end + DAY)
+    assert held(ana) == ("bronze", 2500)
+    assert [move[:2] + move[3:] for move in moves(ana)] == [("", "gold", NOON), ("gold", "bronze", end)]
+    assert [change.cause for change in TierChange.objects.order_by("id")] == ["granted", "grant_ended"]
+    assert TierGrant.objects.get().ended_at == end
+
+
+def test_a_tier_is_taken_back_early_and_the_higher_counts(ana: Member) -> None:
+    live(tiers=BY_SPEND)
+    give(ana, "bronze")
+    buy(ana, receipt="R-1", lines=[line(6000)], at=NOON + DAY)
+    credit(at=NOON + DAY)
+    assert held(ana)[0] == "silver"
+    with transaction.atomic():
+        take_back_tier(member_id=ana.pk, program=program_in_force(), at=NOON + 2 * DAY)
+    assert held(ana)[0] == "silver"
+    with pytest.raises(Refused), transaction.atomic():
+        take_back_tier(member_id=ana.pk, program=program_in_force(), at=NOON + 2 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("tier", "days", "field"), [("tin", 5, "tier"), ("gold", 800, "last_day"), ("gold", -1, "last_day")]
+)
+def test_what_cannot_be_given_is_refused(ana: Member, tier: str, days: int, field: str) -> None:
+    live(tiers=BY_SPEND)
+    with pytest.raises(Refused) as refused:
+        give(ana, tier, days=days)
+    assert refused.value.field == field
+
+
+# ── R11 ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Santiago", "Pacific/Apia"])
+def test_r11_a_year_ends_at_the_shop_s_midnight(new_client: NewClient, zone: str) -> None:
+    local = ZoneInfo(zone)
+    with use_client(new_client("Acme", time_zone=zone)):
+        live(tiers={"basis": "spend", "period": "calendar", "levels": LEVELS})
+        who, late = new_member(), new_member()
+        last, first = datetime(2026, 12, 31, 23, 59, tzinfo=local), datetime(2027, 1, 1, 0, 1, tzinfo=local)
+        for member, moment in ((who, last), (late, first)):
+            buy(member, receipt=member.number, lines=[line(6000)], at=moment)
+            credit(at=moment)
+        ends = [TierStatus.objects.get(pk=one.pk).period_ends_at for one in (who, late)]
+        assert ends == [datetime(2027, 1, 1, tzinfo=local), datetime(2028, 1, 1, tzinfo=local)]
+        over = datetime(2028, 1, 1, tzinfo=local)
+        spend_night(at=over - timedelta(seconds=1))
+        assert [held(one)[0] for one in (who, late)] == ["silver", "silver"]
+        spend_night(at=over)
+        assert [held(one)[0] for one in (who, late)] == ["", "silver"]
+
+
+def test_r11_a_shop_that_moves_is_judged_by_its_new_days(acme: Client) -> None:
+    """Half past eleven on New Year's Eve in Berlin is the new year in Apia."""
+    live(tiers={"basis": "spend", "period": "calendar", "levels": LEVELS})
+    who = new_member()
+    buy(who, receipt="R-1", lines=[line(6000)], at=datetime(2026, 12, 31, 23, 30, tzinfo=BERLIN))
+    credit(at=datetime(2026, 12, 31, 23, 30, tzinfo=BERLIN))
+    apia = ZoneInfo("Pacific/Apia")
+    judged = judge_tiers(member_ids=[who.pk], at=NOON + 400 * DAY, program=program_in_force(), zone=apia)[who.pk]
+    assert (judged.tier, judged.period_ends_at) == ("silver", datetime(2028, 1, 1, tzinfo=apia))

@@ -180,10 +180,10 @@ def capture(held: Hold, *, at: datetime = NOON) -> LedgerEntry:
         return service.capture_hold(hold_id=held.pk, at=at, zone=BERLIN)
 
 
-def void(held: Hold) -> Hold:
+def void(held: Hold, *, at: datetime = NOON) -> Hold:
     """Let go of what is held."""
     with transaction.atomic():
-        return service.void_hold(hold_id=held.pk)
+        return service.void_hold(hold_id=held.pk, at=at)
 
 
 def spend(member: Member, amount: int, *, at: datetime = NOON) -> LedgerEntry:

@@ -11,10 +11,11 @@ from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from loyalty_saas import tasks, workers
 from loyalty_saas.console import events, figures
+from loyalty_saas.console import ledger as ledgers
 from loyalty_saas.console.forms import Colleague, Reason
 from loyalty_saas.console.lines import ClientLine, client_lines
 from loyalty_saas.console.scope import STAFF, Scope, scope_of
@@ -23,9 +24,10 @@ from loyalty_saas.flows.invitations import NOT_MAILED, mail_owner
 from loyalty_saas.flows.programs import templates
 from loyalty_saas.tables import Column, Listing
 from loyalty_saas.templatetags.loyalty import language_name
+from members import queries
 from tenants.access import admits
-from tenants.context import public_atomic
-from tenants.models import ApiKey, Brand, Client, Invitation, KpiDay, Role, RoleGrant
+from tenants.context import public_atomic, use_client
+from tenants.models import ApiKey, Brand, Client, Invitation, KpiDay, Role, RoleGrant, WaitingClient
 from tenants.queries import primary_url
 from tenants.services import onboarding as service
 from tenants.services.clients import ClientClosed, resume_client, suspend_client
@@ -70,6 +72,34 @@ def recount(request: PlatformRequest, client_id: UUID) -> HttpResponse:
     if sent:
         scope.note(action="figures.recounted", subject=found.slug, client=found)
         messages.success(request, _("The figures are being counted again; look here in a moment."))
+    else:
+        messages.error(request, _("Nothing could be sent to the workers just now. Try again in a minute."))
+    return redirect("console:client", found.pk)
+
+
+@admits(*STAFF)
+@require_safe
+def ledger(request: PlatformRequest, client_id: UUID) -> HttpResponse:
+    """What waits in the client's books now, counted there, beside the last proof: a piece of its page."""
+    found = scope_of(request).client(client_id)
+    if not found.is_open:
+        raise Http404
+    with use_client(found):
+        waiting, set_aside = queries.open_work()["waiting"], queries.set_aside().count()
+    since = WaitingClient.objects.filter(pk=found.schema_name).values_list("since", flat=True).first()
+    one = ledgers.looked_into(found, waiting_since=since, waiting=waiting, set_aside=set_aside)
+    return render(request, "console/ledger.html", {"client": found, "ledger": one})
+
+
+@admits(*STAFF)
+@require_POST
+def prove(request: PlatformRequest, client_id: UUID) -> HttpResponse:
+    """Have the client's books proven now, by a worker."""
+    scope = scope_of(request)
+    found = scope.client(client_id)
+    if found.is_open and tasks.send_proof(found):
+        scope.note(action="books.proof_asked", subject=found.slug, client=found)
+        messages.success(request, _("The books are being proven; the result appears here in a moment."))
     else:
         messages.error(request, _("Nothing could be sent to the workers just now. Try again in a minute."))
     return redirect("console:client", found.pk)
@@ -155,6 +185,7 @@ def _page(
         "reason_form": reason_form or Reason(),
         "owner_form": owner_form or Colleague(initial={"email": owed_to}),
         "refused": bool(reason_form or owner_form),
+        "ledger": ledgers.of_line(line),
         "invitations": invitations,
         "section": "console:clients",
         **_figures(line, span=span),

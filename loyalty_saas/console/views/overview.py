@@ -6,7 +6,7 @@ from django.http import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from loyalty_saas.console import figures
+from loyalty_saas.console import figures, ledger
 from loyalty_saas.console.lines import client_lines
 from loyalty_saas.console.listing import ClientTable
 from loyalty_saas.console.scope import STAFF, Scope, scope_of
@@ -38,6 +38,7 @@ def overview(request: PlatformRequest) -> HttpResponseBase:
     context = {
         "kpis": figures.kpis(found, clients=len(table.all)),
         "chart": figures.sales_chart(found),
+        "ledgers": ledger.together(table.all, at=scope.at),
         **_attention(table),
         **shown(table),
     }

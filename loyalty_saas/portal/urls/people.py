@@ -2,7 +2,22 @@
 
 from django.urls import path
 
-from loyalty_saas.portal.views import imports, member, member_changes, members, overview, returns, search
+from loyalty_saas.portal.views import (
+    approvals,
+    households,
+    imports,
+    liability,
+    member,
+    member_changes,
+    members,
+    overview,
+    receipts,
+    returns,
+    search,
+    set_aside,
+    tier_grants,
+    transfers,
+)
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -20,11 +35,32 @@ urlpatterns = [
         name="drop_identifier",
     ),
     path("members/<uuid:member_id>/adjust/", member_changes.adjust, name="adjust"),
+    path("members/<uuid:member_id>/transfer/", transfers.transfer, name="transfer"),
+    path("members/<uuid:member_id>/household/", households.household, name="household"),
+    path("members/<uuid:member_id>/household/end/", households.household_end, name="household_end"),
+    path("members/<uuid:member_id>/household/<uuid:mate_id>/add/", households.household_add, name="household_add"),
+    path(
+        "members/<uuid:member_id>/household/<uuid:mate_id>/remove/",
+        households.household_remove,
+        name="household_remove",
+    ),
+    path("approvals/", approvals.approvals, name="approvals"),
+    path("approvals/<uuid:request_id>/agree/", approvals.agree, name="approval_agree"),
+    path("approvals/<uuid:request_id>/refuse/", approvals.refuse, name="approval_refuse"),
+    path("approvals/<uuid:request_id>/withdraw/", approvals.withdraw, name="approval_withdraw"),
     path("members/<uuid:member_id>/merge/", member_changes.merge, name="merge"),
+    path("members/<uuid:member_id>/tier/", tier_grants.tier_grant, name="tier_grant"),
+    path("members/<uuid:member_id>/tier/take-back/", tier_grants.take_back, name="tier_take_back"),
     path("members/<uuid:member_id>/card/", member_changes.card_link, name="card_link"),
+    path("receipts/<uuid:purchase_id>/move/", receipts.receipt_move, name="receipt_move"),
     path("receipts/<uuid:purchase_id>/", member.receipt, name="receipt"),
     path("returns/", returns.parked, name="parked"),
     path("returns/<uuid:line_id>/dismiss/", returns.dismiss, name="dismiss"),
+    path("liability/", liability.liability, name="liability"),
+    path("liability/journal.csv", liability.journal, name="journal"),
+    path("set-aside/", set_aside.set_aside, name="set_aside"),
+    path("set-aside/<uuid:source_id>/release/", set_aside.release, name="release_set_aside"),
+    path("set-aside/<uuid:source_id>/dismiss/", set_aside.dismiss, name="dismiss_set_aside"),
     path("imports/", imports.imports, name="imports"),
     path("imports/template.csv", imports.import_template, name="import_template"),
     path("imports/<uuid:job_id>/", imports.import_job, name="import_job"),

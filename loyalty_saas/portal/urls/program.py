@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from loyalty_saas.portal.views import program, program_parts, rewards
+from loyalty_saas.portal.views import program, program_parts, replays, rewards
 
 urlpatterns = [
     path("program/", program.program, name="program"),
@@ -10,6 +10,9 @@ urlpatterns = [
     path("program/discard/", program.discard, name="program_discard"),
     path("program/publish/", program.publish, name="program_publish"),
     path("program/try/", program.try_it, name="program_try"),
+    path("program/replays/", replays.replays, name="replays"),
+    path("program/replays/<uuid:replay_id>/", replays.replay, name="replay"),
+    path("program/replays/<uuid:replay_id>/stop/", replays.stop, name="replay_stop"),
     path("program/versions/", program.history, name="program_versions"),
     path("program/versions/<uuid:program_id>/", program.version, name="program_version"),
     path("program/versions/<uuid:program_id>/draft/", program.draft_from, name="program_draft_from"),

@@ -19,6 +19,7 @@ from loyalty_saas.portal.member_sentences import insight_sentences
 from loyalty_saas.portal.shared import MANAGERS, PAGE, is_manager, published
 from loyalty_saas.sentences import what_happened, why_offer
 from loyalty_saas.sentences_program import figure_of_basis
+from loyalty_saas.sentences_tiers import given, to_keep, to_reach
 from loyalty_saas.templatetags.loyalty import signed
 from members import queries
 from members.models import LedgerEntry, Member, Purchase, TierChange
@@ -62,7 +63,7 @@ def member(request: ClientRequest, member_id: UUID) -> HttpResponse:
         "is_manager": is_manager(request),
         "is_active": found.status == Member.Status.ACTIVE,
         "balances": queries.balances(member_id=member_id, at=at),
-        **_standing(found, current, request.client.currency),
+        **_standing(found, current, request.client.currency, at),
         **_OF_TABS[tab](request, found, current, at),
         "client": request.client,
         "section": "portal:members",
@@ -88,6 +89,7 @@ def receipt(request: ClientRequest, purchase_id: UUID) -> HttpResponse:
         **member_sentences.reasons(traces),
         "returns": list(queries.returns_of(purchase.pk)) if purchase.kind == Purchase.Kind.SALE else [],
         "is_waiting": queries.is_waiting(purchase.pk),
+        "may_move": is_manager(request) and purchase.kind == Purchase.Kind.SALE and not purchase.taken_back_by.exists(),
         "section": "portal:members",
     }
     return render(request, "portal/receipt.html", context)
@@ -96,8 +98,8 @@ def receipt(request: ClientRequest, purchase_id: UUID) -> HttpResponse:
 # ── the head ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _standing(found: Member, current: ProgramInForce | None, currency: str) -> dict[str, Any]:
-    tier = queries.tier_of(member_id=found.pk, program=current) if current else None
+def _standing(found: Member, current: ProgramInForce | None, currency: str, at: datetime) -> dict[str, Any]:
+    tier = queries.tier_of(member_id=found.pk, program=current, at=at) if current else None
     offer = current_offer(found.pk)
     return {
         "tier": tier,
@@ -123,7 +125,9 @@ def _missing(tier: queries.TierView | None, current: ProgramInForce | None, curr
     return {
         "basis": figure_of_basis(tier.basis, tiers, currency),
         "next": figure_of_basis(tier.missing_to_next, tiers, currency) if tier.next_code else "",
-        "keep": figure_of_basis(tier.missing_to_keep, tiers, currency) if tier.missing_to_keep else "",
+        "keep": to_keep(tier, tiers, currency=currency),
+        "reach": to_reach(tier, tiers, currency=currency),
+        "given": given(tier),
     }
 
 
@@ -144,6 +148,8 @@ def _points(request: ClientRequest, found: Member, current: ProgramInForce | Non
         "kinds": [(code, words) for code, (words, _kinds) in KINDS.items()],
         "lines": [sentences.statement_line(entry, traces) for entry in page],
         "lots": [(lot, member_sentences.lot_source(lot)) for lot in queries.lots_of(found.pk)[:PAGE]],
+        "household": (home := queries.household_of(found.pk)),
+        "mates": queries.mates(household_id=home.pk, at=at) if home else [],
         "at": at,
     }
 

@@ -31,6 +31,7 @@ from loyalty_saas.templatetags.loyalty import number, unit_amount
 from members import queries
 from members.models import CardLink, Identifier, Member
 from members.services import points
+from members.services.approvals import ask_for_adjustment
 from members.services.cards import LIVES, make_link
 from members.services.enrolment import add_identifier, drop_identifier, merge_members
 from members.services.identity import change_identity
@@ -131,16 +132,19 @@ def _identity_page(
 @admits(*MANAGERS)
 @require_http_methods(_PAGE)
 def adjust(request: ClientRequest, member_id: UUID) -> HttpResponse:
-    """Points given or taken by hand, with a reason, within what the role may."""
+    """Points given or taken by hand, with a reason; above what the role may, a second person is asked."""
     found = _member(member_id)
     form = AdjustForm(request.POST or None, units=units())
-    if request.method == "POST" and form.is_valid() and _adjusted(request, found, form):
-        return redirect("portal:member", found.pk)
+    if request.method == "POST" and form.is_valid():
+        book = _asked if request.POST.get("do") == "ask" else _adjusted
+        if book(request, found, form):
+            return redirect("portal:member", found.pk)
     context = {
         "member": found,
         "form": form,
         "balances": queries.balances(member_id=found.pk, at=timezone.now()),
         "limits": _limits(request),
+        "may_ask": form.is_over_limit,
         "section": "portal:members",
     }
     return render(request, "portal/member_adjust.html", context, status=422 if form.errors else 200)
@@ -170,12 +174,37 @@ def _adjusted(request: ClientRequest, found: Member, form: AdjustForm) -> bool:
         form.add_error("amount", words % {"available": unit_amount(short.available, form.chosen)})
         return False
     except Refused as refused:
+        form.is_over_limit = isinstance(refused, points.OverLimit)
         add_refusal(form, refused)
         return False
     if entry.at == at:
         detail = {"unit": form.chosen.code, "amount": form.steps, "reason": form.cleaned_data["reason"]}
         note(request, action="points.adjusted", subject=str(found.pk), detail=detail)
     messages.success(request, _("Done. It stands in the statement with your reason."))
+    return True
+
+
+def _asked(request: ClientRequest, found: Member, form: AdjustForm) -> bool:
+    """Leave it to a second person, who has a week to decide."""
+    at, reason = timezone.now(), form.cleaned_data["reason"]
+    try:
+        with transaction.atomic():
+            asked = ask_for_adjustment(
+                member_id=found.pk,
+                unit=form.chosen,
+                amount=form.steps,
+                reason=reason,
+                key=f"hand:{form.cleaned_data['key']}",
+                by=request.user.pk,
+                at=at,
+            )
+    except Refused as refused:
+        add_refusal(form, refused)
+        return False
+    if asked.asked_at == at:
+        detail = {"request": str(asked.pk), "unit": form.chosen.code, "amount": form.steps, "reason": reason}
+        note(request, action="points.adjustment_asked", subject=str(found.pk), detail=detail)
+    messages.success(request, _("Asked. It is booked as soon as a second person agrees; they have seven days."))
     return True
 
 

@@ -16,6 +16,7 @@ from loyalty_saas.faces import ClientRequest
 from loyalty_saas.flows import programs as flow
 from loyalty_saas.portal import editor_view
 from loyalty_saas.portal.editor import Bench, names_of, seen_in
+from loyalty_saas.portal.editor_conflicts import hints
 from loyalty_saas.portal.editor_flow import overtaken, workbench
 from loyalty_saas.portal.editor_problems import told
 from loyalty_saas.portal.editor_samples import SampleForm, verdict
@@ -108,6 +109,7 @@ def publish(request: ClientRequest) -> HttpResponse:
         bench = workbench(request)
     context = {"bench": bench, "problems": problems, "members": Member.objects.filter(status="active").count()}
     groups = editor_view.grouped(bench.changes)
+    context["hints"] = hints(bench.spec, bench, today=timezone.localdate()) if bench.spec else []
     return render(
         request,
         "portal/program_publish.html",

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from loyalty_saas.faces import ClientRequest
 from loyalty_saas.portal.editor import Bench, known_categories, with_part, without_part
+from loyalty_saas.portal.editor_conflicts import hints_of
 from loyalty_saas.portal.editor_flow import edit, take_out, workbench
 from loyalty_saas.portal.editor_parts import BasicsForm, OfferForm, TiersForm
 from loyalty_saas.portal.editor_problems import told
@@ -90,6 +91,7 @@ def _sentence(found: RuleSpec, spec: ProgramSpec, bench: Bench) -> dict[str, Any
     return {
         "sentence": rule_sentence(found, wording),
         "example": example(found, spec, wording, today=timezone.localdate()),
+        "hints": hints_of(spec, bench, code=found.code, today=timezone.localdate()),
     }
 
 
