@@ -7,6 +7,7 @@ how many wait (claiming is bound by an index; `tests/loyalty_saas/test_gates.py`
 """
 
 import time
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -79,7 +80,7 @@ def _delay(receipt: int) -> float:
         cursor.execute("SELECT id FROM members_member WHERE number = %s", [f"M{receipt % 100}"])
         (member_id,) = cursor.fetchone()
         at, began = timezone.now(), time.perf_counter()
-        sale = PurchaseInput("sale", f"R{receipt}", member_id, "EUR", 2490, at, (LineInput(1, 2490),))  # type: ignore[arg-type]
+        sale = PurchaseInput("sale", f"R{receipt}", member_id, "EUR", 2490, at, (LineInput(Decimal(1), 2490),))
         purchase_id = record_purchase(purchase=sale, at=at).purchase_id
         workers.wake(shops.client_connection().schema_name or "")
         while time.perf_counter() - began < _PATIENCE:
