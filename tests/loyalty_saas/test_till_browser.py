@@ -118,7 +118,7 @@ class Counter:
     def sees(self, *texts: str) -> None:
         """On the member's side, sooner or later."""
         for text in texts:
-            expect(self.page.locator("#panel")).to_contain_text(text)
+            expect(self.page.locator("#panel")).to_contain_text(text, timeout=15_000)
 
     def is_sound(self) -> None:
         """Fail if anything was wrong, or the page is wider than its window."""
