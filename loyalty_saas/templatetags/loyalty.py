@@ -258,7 +258,7 @@ def field(bound: BoundField) -> dict[str, object]:
         attrs["aria-invalid"] = "true"
     if not (checkbox or choices):
         attrs["class"] = "input"
-    # The label says it already, and stays when something is typed.
+    # The sign-in library's forms repeat their label inside the field: ours stands above it, and stays when one types.
     bound.field.widget.attrs.pop("placeholder", None)
     widget = "" if choices else bound.as_widget(attrs=attrs)
     return {"field": bound, "widget": widget, "checkbox": checkbox, "choices": choices, "described": described}

@@ -21,6 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin nothing more once the time is used up."""
+    # Never in the suite, which has no such limit; the page of the proof then says of this one that it was not reached.
     if time.monotonic() > _UNTIL:
         pytest.skip(NO_TIME)
 
