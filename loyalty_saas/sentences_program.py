@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 from babel.dates import format_time, get_day_names
 from babel.lists import format_list
@@ -584,84 +583,6 @@ def offer_sentence(offer: OfferSpec, wording: Wording) -> str:
     if offer.points and offer.unit:
         return _("%(said)s and %(points)s") % {"said": said, "points": wording.amount(offer.points, offer.unit)}
     return said
-
-
-# ── what differs ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing that differs between two programs: added (nothing before), removed (nothing after) or changed."""
-
-    part: str
-    name: str
-    before: str = ""
-    after: str = ""
-    note: str = ""
-
-    @property
-    def kind(self) -> str:
-        """What happened to it."""
-        return "changed" if (self.before and self.after) or self.note else "added" if self.after else "removed"
-
-
-def program_changes(old: ProgramSpec, new: ProgramSpec, *, currency: str, places: _Names | None = None) -> list[Change]:
-    """All that differs, part by part."""
-    before, after = (Wording.of(one, currency=currency, places=places) for one in (old, new))
-    rules = _part_changes(
-        "rules", old.rules, new.rules, lambda one: rule_sentence(one, before), lambda one: rule_sentence(one, after)
-    )
-    rewards = _part_changes(
-        "rewards",
-        old.rewards,
-        new.rewards,
-        lambda one: reward_sentence(one, before),
-        lambda one: reward_sentence(one, after),
-    )
-    offers = _part_changes(
-        "offers",
-        old.offers,
-        new.offers,
-        lambda one: offer_sentence(one, before),
-        lambda one: offer_sentence(one, after),
-    )
-    units = _part_changes("units", old.units, new.units, unit_sentence, unit_sentence)
-    named = [Change("name", _("The program's name"), old.name, new.name)] if old.name != new.name else []
-    return [*named, *rules, *_tier_changes(old.tiers, new.tiers, before, after), *rewards, *offers, *units]
-
-
-def _part_changes(
-    part: str, old: Sequence[Any], new: Sequence[Any], say_old: Callable[[Any], str], say_new: Callable[[Any], str]
-) -> list[Change]:
-    was, now = {one.code: one for one in old}, {one.code: one for one in new}
-    changed = [
-        Change(part, one.name, say_old(was[code]), say_new(one), _renamed(was[code].name, one.name))
-        for code, one in now.items()
-        if code in was and was[code] != one
-    ]
-    added = [Change(part, one.name, after=say_new(one)) for code, one in now.items() if code not in was]
-    removed = [Change(part, one.name, before=say_old(one)) for code, one in was.items() if code not in now]
-    same = [code for code in was if code in now]
-    if same != [code for code in now if code in was]:
-        changed.append(Change(part, _("The order"), note=_("They stand in another order.")))
-    return [*changed, *added, *removed]
-
-
-def _renamed(before: str, after: str) -> str:
-    return "" if before == after else _("Was called “%(name)s”.") % {"name": before}
-
-
-def _tier_changes(old: TierSetSpec | None, new: TierSetSpec | None, before: Wording, after: Wording) -> list[Change]:
-    was, now = (tier_set_sentence(one) if one else "" for one in (old, new))
-    basis = [Change("tiers", _("How levels are counted"), was, now)] if was != now else []
-    levels = _part_changes(
-        "tiers",
-        old.levels if old else (),
-        new.levels if new else (),
-        lambda one: tier_sentence(one, old, before) if old else "",
-        lambda one: tier_sentence(one, new, after) if new else "",
-    )
-    return [*basis, *levels]
 
 
 def _spelt(name: str) -> str:

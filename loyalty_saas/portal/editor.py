@@ -12,7 +12,8 @@ from uuid import UUID
 from django.http import HttpRequest
 from django.utils.text import slugify
 
-from loyalty_saas.sentences_program import Change, Wording, program_changes
+from loyalty_saas.sentences_changes import Change, program_changes
+from loyalty_saas.sentences_program import Wording
 from programs.models import Location, Product, Program, UnitType
 from programs.queries import draft, versions
 from programs.rules import (

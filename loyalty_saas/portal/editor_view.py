@@ -8,11 +8,10 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from loyalty_saas.portal.editor import Bench
+from loyalty_saas.sentences_changes import Change, program_changes
 from loyalty_saas.sentences_program import (
-    Change,
     Wording,
     offer_sentence,
-    program_changes,
     reward_sentence,
     rule_sentence,
     tier_sentence,

@@ -11,11 +11,10 @@ from django.utils.translation import override
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from loyalty_saas.sentences_changes import Change, program_changes
 from loyalty_saas.sentences_program import (
-    Change,
     Wording,
     offer_sentence,
-    program_changes,
     reward_sentence,
     rule_sentence,
     tier_sentence,
