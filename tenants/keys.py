@@ -25,6 +25,15 @@ def uuid7() -> uuid.UUID:
     return as_uuid(tick >> 12 << 80 | 0x7 << 76 | (tick & 0xFFF) << 64 | 0b10 << 62 | chance)
 
 
+def uuid7_above(floor: int) -> uuid.UUID:
+    """A time-ordered UUID like `uuid7`; where this clock is behind the one that made `floor`, a tick above that."""
+    made = uuid7()
+    if made.int > floor:
+        return made
+    tick = ((floor >> 80) << 12 | floor >> 64 & 0xFFF) + 1
+    return as_uuid(tick >> 12 << 80 | 0x7 << 76 | (tick & 0xFFF) << 64 | made.int & (1 << 64) - 1)
+
+
 def as_uuid(value: int) -> uuid.UUID:
     """The UUID of that number, which must be one: made without the checks of its class, in a third of the time."""
     made = _blank(uuid.UUID)

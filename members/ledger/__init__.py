@@ -21,7 +21,7 @@ from members.models import LedgerEntry
 from members.rules import midnight
 from programs.queries import Unit, units
 from programs.rules import expires_on, slides_to
-from tenants.keys import uuid7
+from tenants.keys import uuid7, uuid7_above
 from tenants.routers import CLIENT
 
 __all__ = ["Account", "Book", "Cause", "NotEnoughPoints", "OpenLot", "lifetime", "lock", "pick"]
@@ -264,7 +264,8 @@ class Book:
                 lot.expires_at = until
 
     def _enter(self, *, account: Account, kind: str, amount: int, cause: Cause) -> UUID:
-        entry_id = uuid7()
+        entry_id = uuid7_above(account.floor)
+        account.floor = entry_id.int
         # Its lot bears the same id and, mostly, moment: they are written out once.
         self._written = entry, occurred = str(entry_id), str(cause.occurred_at)
         account.balance += amount
@@ -407,7 +408,7 @@ def _json(rows: Iterable[dict[str, Any]]) -> str:
 
 
 _SELECT_ACCOUNTS = """
-    SELECT id, member_id, unit_id, balance, debt, may_owe, debt_limit, slides_until
+    SELECT id, member_id, unit_id, balance, debt, may_owe, debt_limit, slides_until, newest
     FROM members_pointsaccount WHERE member_id = ANY(%s::uuid[])
 """
 _SELECT_LOTS = """

@@ -51,8 +51,11 @@ class Account:
     may_owe: bool = False
     debt_limit: int | None = None
     slides_until: datetime | None = None
+    newest: UUID | None = None
     owed_before: int = field(default=0, init=False)
     slid_before: datetime | None = field(default=None, init=False)
+    # What the id of its next entry lies above.
+    floor: int = field(default=0, init=False)
     # How long it lasts after each deed, where expiry slides.
     months: int = 0
     is_new: bool = False
@@ -64,6 +67,7 @@ class Account:
     def __post_init__(self) -> None:
         self.text = str(self.id)
         self.owed_before, self.slid_before = self.debt, self.slides_until
+        self.floor = self.newest.int if self.newest is not None else 0
 
     def available(self, at: datetime) -> int:
         """What may be spent at `at`."""

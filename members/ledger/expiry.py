@@ -50,11 +50,12 @@ _HOLD_DUE = f"""
     WHERE m.id IN (SELECT a.member_id FROM due JOIN members_pointsaccount a ON a.id = due.account_id)
     ORDER BY m.id FOR NO KEY UPDATE
 """  # noqa: S608 (constants alone)
-# Ids made within one millisecond need not ascend: they are put in order, so that each account's do.
+# Ids made within one millisecond need not ascend: they are put in order, so that each account's do. Where the clock is
+# behind the one that made an account's newest entry, ids are counted up from that.
 _LAPSE = f"""
     WITH sliding AS ({SLIDING}), due AS MATERIALIZED (
         SELECT l.entry_id, l.account_id, l.remaining, l.remaining - l.held AS amount, a.balance,
-               l.available_at, COALESCE(l.expires_at, a.slides_until) AS ended
+               l.available_at, COALESCE(l.expires_at, a.slides_until) AS ended, a.newest
         FROM members_pointsaccount a JOIN members_lot l ON l.account_id = a.id
         LEFT JOIN sliding s ON s.unit_id = a.unit_id
         WHERE a.member_id = ANY(%(members)s::uuid[]) AND l.remaining > 0 AND l.remaining > l.held
@@ -67,7 +68,9 @@ _LAPSE = f"""
     ), named AS (
         SELECT id, row_number() OVER (ORDER BY id) AS place FROM (SELECT new_id() AS id FROM due) AS n
     ), lapsed AS MATERIALIZED (
-        SELECT n.id, p.* FROM placed p JOIN named n USING (place)
+        SELECT CASE WHEN n.first > n.newest THEN n.made ELSE new_id_above(n.newest, n.step) END AS id, n.*
+        FROM (SELECT n.id AS made, p.*, first_value(n.id) OVER same AS first, row_number() OVER same AS step
+              FROM placed p JOIN named n USING (place) WINDOW same AS (PARTITION BY account_id ORDER BY place)) AS n
     ), entered AS (
         INSERT INTO members_ledgerentry (id, account_id, kind, amount, balance_after, key, corrects_id, reason,
                                          occurred_at, at)

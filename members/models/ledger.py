@@ -16,8 +16,9 @@ class PointsAccount(ClientRow, Row):
     """
     What a member has of one unit, in its smallest step.
 
-    `balance` follows the entries and `in_lots` the lots, both moved by triggers alone; at commit
-    balance = in_lots − debt, or the transaction is refused.
+    `balance` and `newest` follow the entries and `in_lots` the lots, all moved by triggers alone; at commit
+    balance = in_lots − debt, or the transaction is refused. Each entry's id lies above the `newest` before it, however
+    the clocks of those who write them differ.
     """
 
     member = models.ForeignKey(Member, models.PROTECT, db_index=False, related_name="accounts")
@@ -29,6 +30,7 @@ class PointsAccount(ClientRow, Row):
     debt_limit = models.BigIntegerField(null=True)
     # Where expiry slides: the instant at which everything lapses unless the member earns or spends before.
     slides_until = models.DateTimeField(null=True)
+    newest = models.UUIDField(null=True, editable=False)
 
     class Meta:
         indexes = [
@@ -53,20 +55,28 @@ class PointsAccount(ClientRow, Row):
                 name="pointsaccount_moved_by_entries_and_lots_alone",
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
-                    "pg_trigger_depth() = 0 AND (OLD.balance <> NEW.balance OR OLD.in_lots <> NEW.in_lots)"
+                    "pg_trigger_depth() = 0 AND (OLD.balance <> NEW.balance OR OLD.in_lots <> NEW.in_lots"
+                    " OR OLD.newest IS DISTINCT FROM NEW.newest)"
                 ),
+            ),
+            pgtrigger.Protect(
+                name="pointsaccount_entries_ascend",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition("NEW.newest < OLD.newest"),
             ),
             pgtrigger.Protect(
                 name="pointsaccount_never_changes",
                 operation=pgtrigger.Update,
                 condition=pgtrigger.AnyChange(
-                    exclude=["balance", "in_lots", "debt", "may_owe", "debt_limit", "slides_until"]
+                    exclude=["balance", "in_lots", "debt", "may_owe", "debt_limit", "slides_until", "newest"]
                 ),
             ),
             pgtrigger.Protect(
                 name="pointsaccount_starts_empty",
                 operation=pgtrigger.Insert,
-                condition=pgtrigger.Condition("NEW.balance <> 0 OR NEW.in_lots <> 0 OR NEW.debt <> 0"),
+                condition=pgtrigger.Condition(
+                    "NEW.balance <> 0 OR NEW.in_lots <> 0 OR NEW.debt <> 0 OR NEW.newest IS NOT NULL"
+                ),
             ),
             pgtrigger.Trigger(
                 name="pointsaccount_balance_is_lots_less_debt",
@@ -143,8 +153,11 @@ class LedgerEntry(ClientRow, Row):
                 level=pgtrigger.Statement,
                 referencing=pgtrigger.Referencing(new="new_rows"),
                 func="""
-                    UPDATE members_pointsaccount a SET balance = a.balance + n.moved
-                    FROM (SELECT account_id, sum(amount) AS moved FROM new_rows GROUP BY account_id) n
+                    UPDATE members_pointsaccount a
+                    SET balance = a.balance + n.moved,
+                        newest = CASE WHEN n.ids[1] < a.newest THEN n.ids[1] ELSE n.ids[cardinality(n.ids)] END
+                    FROM (SELECT account_id, sum(amount) AS moved, array_agg(id ORDER BY id) AS ids
+                          FROM new_rows GROUP BY account_id) n
                     WHERE a.id = n.account_id;
                     RETURN NULL;
                 """,

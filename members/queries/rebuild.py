@@ -90,11 +90,12 @@ _COMPARE: Final = """
 ACCOUNTS: Final = Derived(
     gettext_noop("accounts stand as a rebuild from their entries and lots gives"),
     key="id",
-    stored="SELECT id, balance, in_lots, debt, slides_until FROM members_pointsaccount",
+    stored="SELECT id, balance, in_lots, debt, slides_until, newest FROM members_pointsaccount",
     fresh=f"""
         SELECT a.id, COALESCE(e.total, 0)::bigint AS balance, (COALESCE(l.total, 0) - COALESCE(x.total, 0))::bigint
                AS in_lots, (COALESCE(l.total, 0) - COALESCE(x.total, 0) - COALESCE(e.total, 0))::bigint AS debt,
-               s.until AS slides_until
+               s.until AS slides_until,
+               (SELECT n.id FROM members_ledgerentry n WHERE n.account_id = a.id ORDER BY n.id DESC LIMIT 1) AS newest
         FROM members_pointsaccount a
         LEFT JOIN (SELECT account_id, sum(amount) AS total FROM members_ledgerentry GROUP BY 1) AS e
              ON e.account_id = a.id

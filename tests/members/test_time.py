@@ -2,6 +2,8 @@
 
 import os
 from calendar import monthrange
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from typing import Any
@@ -9,19 +11,21 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connections, transaction
+import time_machine
+from django.db import InternalError, connections, transaction
 
 from members import ledger
 from members.models import LedgerEntry, Lot, Member, PointsAccount
 from members.rules import day_bounds
 from members.services import points as service
 from programs.queries import Unit
+from tenants import keys
 from tenants.context import use_client
 from tenants.models import Client
 from tenants.routers import CLIENT
 from tests.conftest import NewClient
 from tests.members import invariants
-from tests.members.world import live, new_member, the_unit, unit
+from tests.members.world import DAY, NOON, buy, credit, expire, live, new_member, spend, the_unit, unit
 from tests.proof.record import Record
 
 SEED = int(os.environ.get("SEED", "11"))
@@ -277,3 +281,49 @@ def test_r11_negative_control_other_days_are_caught(
     monkeypatch.setattr(ledger, "lifetime", other)
     assert _live_through("Europe/Berlin", "2027-03-28", Random(SEED)) != []
     proof_record.caught(broken)
+
+
+# ── clocks that differ ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """With `ahead():` another server writes, whose clock is an hour ahead; here no id of its time is remembered."""
+
+    @contextmanager
+    def other_server() -> Iterator[None]:
+        with time_machine.travel(datetime.now(UTC) + timedelta(hours=1)):
+            yield
+        monkeypatch.setattr(keys, "_last_tick", 0)
+
+    return other_server
+
+
+def test_r11_entries_stand_in_the_order_in_which_they_were_made_whatever_the_clocks_of_servers_say(
+    ana: Member, ahead: Callable[[], AbstractContextManager[None]]
+) -> None:
+    live(units=[unit(expiry={"policy": "rolling", "months": 1})])
+    for receipt in ("R-1", "R-2", "R-3"):
+        with ahead():
+            buy(ana, receipt=receipt, amount=100)
+            credit()
+    spend(ana, 30)
+    expire(at=NOON + 60 * DAY)
+    entries = LedgerEntry.objects.order_by("pk").values_list("kind", "balance_after")
+    assert list(entries) == [
+        ("earn", 100), ("earn", 200), ("earn", 300), ("spend", 270),
+        ("expire", 200), ("expire", 100), ("expire", 0),
+    ]  # fmt: skip
+
+
+def test_r11_negative_control_ids_by_the_clock_alone_are_refused_by_the_database(
+    ana: Member, ahead: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live()
+    with ahead():
+        buy(ana, receipt="R-1", amount=100)
+        credit()
+    monkeypatch.setattr(ledger, "uuid7_above", lambda _floor: keys.uuid7())
+    with pytest.raises(InternalError, match="members_pointsaccount"):
+        spend(ana, 30)
+    assert LedgerEntry.objects.count() == 1
