@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tenants.models import Client, User
 from tests.people import PASSWORD, browser, code_of
@@ -34,6 +34,8 @@ def launching() -> Iterator[Callable[..., Browser]]:
     assert CHROMIUM, "Install Chromium: these tests look at pages as people do."
     # Playwright keeps a loop running in this thread, and Django would take every query for one inside it.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    # A machine that is busy with other things is no fault of the page.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         yield lambda *options: playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]

@@ -126,6 +126,7 @@ def test_once_opened_the_card_opens_without_a_network(phone: Phone) -> None:
     expect(phone.page.get_by_text("No network just now")).to_be_visible()
     expect(phone.page.locator("[data-balance]")).to_have_text("62")
     phone.page.get_by_role("button", name="Show your code large").click()
+    expect(phone.page.get_by_role("dialog")).to_be_visible()
     assert phone.page.locator("dialog svg.qr").bounding_box()["width"] >= 370  # type: ignore[index]
     phone.page.keyboard.press("Escape")
 
