@@ -18,7 +18,7 @@ from members.models import (
     TierGrant,
     TierStatus,
 )
-from members.queries.tier_days import days_of
+from members.queries.tier_days import as_array, days_of
 from members.rules import midnight
 from programs.models import Program
 from programs.queries import ProgramInForce
@@ -177,7 +177,7 @@ class Judged:
 def states_of(member_ids: Sequence[UUID]) -> list[State]:
     """What is stored of these members, in the order of their ids."""
     with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_SELECT_STATES, [list(member_ids)])
+        cursor.execute(_SELECT_STATES, [as_array(member_ids)])
         return [State._make(row) for row in cursor.fetchall()]
 
 

@@ -1,30 +1,27 @@
 """The rows of tiers: what a member holds, and each move with its inputs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 from django.db import connections
 
+from members.queries.tier_days import as_array
 from members.queries.tiers import Judged, State
 from programs.queries import ProgramInForce
 from tenants.keys import uuid7
 from tenants.routers import CLIENT
 
 
-def new_figure(state: State, *, basis: int, moment: datetime) -> dict[str, Any]:
-    """The row of a member who stays what they are."""
-    return {
-        "member_id": str(state.member_id),
-        "tier": state.tier,
-        "earned": state.earned,
-        "basis": basis,
-        "since": (state.since or moment).isoformat(),
-        "settled_at": moment.isoformat(),
-        "period_ends_at": state.period_ends_at.isoformat() if state.period_ends_at else None,
-    }
+def write_figures(figures: Mapping[UUID, tuple[int, datetime]]) -> None:
+    """Send the new figures of members, who are locked and stay what they are, and as of when to the database."""
+    if figures:
+        with connections[CLIENT].cursor() as cursor:
+            bases, moments = zip(*figures.values(), strict=True)
+            cursor.execute(_UPDATE_FIGURES, [as_array(figures), as_array(bases), as_array(moments)])
 
 
 def status(state: State, found: Judged, *, moment: datetime, moved_at: str | None) -> dict[str, Any]:
@@ -75,6 +72,11 @@ def write(*, rows: Sequence[dict[str, Any]], changes: Sequence[dict[str, Any]]) 
             cursor.execute(_INSERT_CHANGES, [json.dumps(changes)])
 
 
+_UPDATE_FIGURES = """
+    UPDATE members_tierstatus t SET basis = r.basis, settled_at = r.settled_at
+    FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[]) AS r(member_id, basis, settled_at)
+    WHERE t.member_id = r.member_id
+"""
 _UPSERT = """
     INSERT INTO members_tierstatus AS t (member_id, tier, earned, basis, since, settled_at, period_ends_at)
     SELECT member_id, tier, earned, basis, since, settled_at, period_ends_at

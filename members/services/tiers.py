@@ -6,10 +6,9 @@ back, is judged from their whole history, so that what is stored is always what 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,11 +16,11 @@ from django.db import connections, transaction
 
 from members import ledger
 from members.models import TierChange
-from members.queries.tier_days import EVER, basis_of
+from members.queries.tier_days import EVER, as_array, basis_of
 from members.queries.tiers import Judged, State, granted_rank, judge_states, states_of, tiers_since
 from members.rules import midnight
 from members.services import tier_rows
-from members.services.tier_sql import DUE, FIGURES, MANY_DUE, MEMBERS_UNTIL, NIGHT, TOTALS, YEARS
+from members.services.tier_sql import DUE, MANY_DUE, MEMBERS_UNTIL, ROLLING, TOTALS, YEARS
 from programs.queries import ProgramInForce
 from programs.rules import Move, TierSetSpec, over, period_of, rank_of, window_start
 from tenants.context import current_client
@@ -49,17 +48,15 @@ def settle(
     if tiers is None or not member_ids:
         return 0
     desk = _Desk(program=program, tiers=tiers)
-    states = states_of(member_ids)
-    moments = {s.member_id: max(as_of[s.member_id], s.settled_at or as_of[s.member_id]) for s in states}
-    plain = [s for s in states if earliest and desk.is_plain(s, moments[s.member_id], earliest[s.member_id])]
-    stays = desk.figures(plain, moments) if plain else {}
-    rows = [
-        tier_rows.new_figure(s, basis=stays[s.member_id], moment=moments[s.member_id])
-        for s in plain
-        if stays.get(s.member_id, s.basis) != s.basis
-    ]
-    anew = [s for s in states if s.member_id not in stays]
-    return desk.write(anew, moments, rows=rows)
+    moments, plain, anew = dict[UUID, datetime](), list[_Asked](), list[_Asked]()
+    for state in states_of(member_ids):
+        moment = max(as_of[state.member_id], state.settled_at or as_of[state.member_id])
+        asked = _Asked(state, moment, earliest[state.member_id] if earliest else moment)
+        moments[state.member_id] = moment
+        (plain if earliest and desk.is_plain(*asked) else anew).append(asked)
+    changed, others = desk.figures(plain) if plain else ({}, [])
+    tier_rows.write_figures(changed)
+    return desk.write([asked.state for asked in (*anew, *others)], moments, notes=True)
 
 
 def settle_again(*, member_ids: Sequence[UUID], program: ProgramInForce, at: datetime, by_hand: bool = False) -> int:
@@ -77,7 +74,7 @@ def settle_again(*, member_ids: Sequence[UUID], program: ProgramInForce, at: dat
     return _Desk(program=program, tiers=tiers).write(states, moments, by_hand=by_hand)
 
 
-def settle_all(*, program: ProgramInForce, at: datetime, chunk: int = 20_000) -> int:
+def settle_all(*, program: ProgramInForce, at: datetime, chunk: int = 40_000) -> int:
     """
     Judge everybody as of now, chunk by chunk, and write only what changes; how many moved. Twice is harmless.
 
@@ -87,13 +84,18 @@ def settle_all(*, program: ProgramInForce, at: datetime, chunk: int = 20_000) ->
     tiers = program.spec.tiers
     if tiers is None:
         return 0
-    desk, moved = _Desk(program=program, tiers=tiers), 0
+    desk, moved, anew = _Desk(program=program, tiers=tiers), 0, list[UUID]()
     for first, last in _ranges(chunk):
-        anew = desk.spend_night(first=first, last=last, at=at)
-        for start in range(0, len(anew), _PART):
-            with transaction.atomic():
-                moved += settle_again(member_ids=anew[start : start + _PART], program=program, at=at)
-    return moved
+        anew += desk.spend_night(first=first, last=last, at=at)
+        while len(anew) >= _PART:
+            moved += _settle_part(anew[:_PART], program=program, at=at)
+            del anew[:_PART]
+    return moved + _settle_part(anew, program=program, at=at)
+
+
+def _settle_part(member_ids: Sequence[UUID], *, program: ProgramInForce, at: datetime) -> int:
+    with transaction.atomic():
+        return settle_again(member_ids=member_ids, program=program, at=at)
 
 
 def _ranges(chunk: int) -> Iterator[tuple[UUID, UUID]]:
@@ -101,20 +103,20 @@ def _ranges(chunk: int) -> Iterator[tuple[UUID, UUID]]:
     after = UUID(int=0)
     while True:
         with connections[CLIENT].cursor() as cursor:
-            cursor.execute(MEMBERS_UNTIL, [after, chunk])
-            found = cursor.fetchone()
-        if found is None:
+            cursor.execute(MEMBERS_UNTIL, {"after": after, "count": chunk})
+            (last,) = cursor.fetchone()
+        if last is None:
             return
-        yield after, found[0]
-        after = found[0]
+        yield after, last
+        after = last
 
 
-@dataclass(frozen=True)
-class _Bounds:
-    """From when on is counted, and from when on was counted at the last judgement."""
+class _Asked(NamedTuple):
+    """A member to be judged as of the latest of what they did since, and the earliest of it."""
 
-    since: datetime | str
-    before: datetime | str
+    state: State
+    moment: datetime
+    first: datetime
 
 
 class _Desk:
@@ -134,33 +136,56 @@ class _Desk:
         settled = state.settled_at
         if settled is None or self._is_old(state) or not self._stands(state, moment):
             return False
-        day, first = self._day(moment), self._day(earliest)
         if over(self.tiers) == "rolling":
             safe = state.period_ends_at is None or state.period_ends_at > moment
-            return safe and first >= self._day(settled)
-        period = period_of(self.tiers, day, self._day(state.joined_at))
+            return safe and (earliest >= settled or self._day(earliest) >= self._day(settled))
+        period = period_of(self.tiers, self._day(moment), self._day(state.joined_at))
         if period is None:
             return True
-        return first >= period[0] and state.period_ends_at == midnight(day=period[1], zone=self.zone)
+        return self._day(earliest) >= period[0] and state.period_ends_at == midnight(day=period[1], zone=self.zone)
 
     def _stands(self, state: State, moment: datetime) -> bool:
         held = max(rank_of(self.tiers.levels, state.earned), granted_rank(self.tiers, state, moment))
         return state.tier == self.codes[held] and (state.granted_until is None or state.granted_until > moment)
 
-    def figures(self, states: Sequence[State], moments: Mapping[UUID, datetime]) -> dict[UUID, int]:
-        """The figures of those among these who stay as they are."""
-        bounds = [self._bounds(s, self._day(moments[s.member_id])) for s in states]
+    def figures(self, asked: Sequence[_Asked]) -> tuple[dict[UUID, tuple[int, datetime]], list[_Asked]]:
+        """Of those who stay as they are the figures that are new, each with its moment; and the others."""
+        days = {moment: self._day(moment) for moment in {one.moment for one in asked}}
+        bounds = [self._bounds(one.state, days[one.moment]) for one in asked]
         values = {
-            "ids": [s.member_id for s in states],
-            "sinces": [b.since for b in bounds],
-            "untils": [moments[s.member_id] for s in states],
-            "befores": [b.before for b in bounds],
+            "ids": as_array(one.state.member_id for one in asked),
+            "sinces": as_array(since for since, _before in bounds),
+            "untils": as_array(one.moment for one in asked),
+            "befores": as_array(before for _since, before in bounds),
+            "firsts": as_array(one.first for one in asked),
             **self.basis,
         }
         with connections[CLIENT].cursor() as cursor:
             cursor.execute(TOTALS[self.tiers.basis], values)
             found = {row[0]: row[1:] for row in cursor.fetchall()}
-        return {s.member_id: found[s.member_id][0] for s in states if self._stays(s, *found[s.member_id])}
+        changed, others = dict[UUID, tuple[int, datetime]](), list[_Asked]()
+        for one in asked:
+            figure = self._figure(one, *found[one.state.member_id])
+            if figure is None:
+                others.append(one)
+            elif figure != one.state.basis:
+                changed[one.state.member_id] = figure, one.moment
+        return changed, others
+
+    def _figure(self, asked: _Asked, total: int, added: int, came_back: int, back_before: int, left: int) -> int | None:
+        """The figure of a member who stays as they are; None if that is for their history to tell."""
+        if back_before:
+            if not self._adds(asked.state, asked.first):
+                return None
+            total = (asked.state.basis or 0) + added
+        return total if self._stays(asked.state, total, came_back, left) else None
+
+    def _adds(self, state: State, first: datetime) -> bool:
+        """Whether, with something brought back before, what was done since is just more: no fall waits for midnight."""
+        if state.settled_at is None or first <= state.settled_at:
+            return False
+        rank = rank_of(self.tiers.levels, state.earned)
+        return over(self.tiers) != "rolling" or not rank or (state.basis or 0) >= self.tiers.levels[rank - 1].keep
 
     def _stays(self, state: State, total: int, came_back: int, left: int) -> bool:
         if came_back or left:
@@ -168,14 +193,15 @@ class _Desk:
         earned = rank_of(self.tiers.levels, state.earned)
         return earned == len(self.tiers.levels) or total < self.tiers.levels[earned].enter
 
-    def _bounds(self, state: State, day: date) -> _Bounds:
+    def _bounds(self, state: State, day: date) -> tuple[str, str]:
+        """From when on is counted, and from when on was counted at the last judgement."""
         if over(self.tiers) == "rolling":
             months, settled = self.tiers.period_months or 1, state.settled_at
-            before = window_start(self._day(settled) if settled else day, months)
-            return _Bounds(self._midnight(window_start(day, months)), self._midnight(before))
+            now = _window_began(day, months, self.zone)
+            return now, _window_began(self._day(settled), months, self.zone) if settled else now
         period = period_of(self.tiers, day, self._day(state.joined_at))
-        since = self._midnight(period[0]) if period else EVER
-        return _Bounds(since, since)
+        since = self._midnight(period[0]).isoformat() if period else EVER
+        return since, since
 
     def _day(self, at: datetime) -> date:
         return at.astimezone(self.zone).date()
@@ -206,20 +232,20 @@ class _Desk:
     def _statement(self, cursor: Any, values: dict[str, Any]) -> str:
         """What settles a range tonight: all figures, a year's end, or the few whose period has ended."""
         if over(self.tiers) == "rolling":
-            return NIGHT.format(figure=FIGURES[self.tiers.basis])
+            return ROLLING[self.tiers.basis]
         cursor.execute(MANY_DUE, values)
         is_new_year = over(self.tiers) == "calendar" and cursor.fetchone()[0]
-        return NIGHT.format(figure=YEARS[self.tiers.basis]) if is_new_year else DUE
+        return YEARS[self.tiers.basis] if is_new_year else DUE
 
     def _night(self, day: date) -> dict[str, Any]:
         """From when is counted tonight, what period has just ended, and when the one that has begun ends."""
         today = self._midnight(day)
         if over(self.tiers) == "rolling":
-            since = self._midnight(window_start(day, self.tiers.period_months or 1))
-            return {"rolls": True, "today": today, "before": since, "since": since, "ends": None}
+            months = self.tiers.period_months or 1
+            since = self._midnight(window_start(day, months))
+            window = {"window": f"{months} months", "zone": self.zone.key}
+            return {"today": today, "before": since, "since": since, **window}
         return {
-            "rolls": False,
-            "today": today,
             "before": self._midnight(date(day.year - 1, 1, 1)),
             "since": self._midnight(date(day.year, 1, 1)),
             "ends": self._midnight(date(day.year + 1, 1, 1)),
@@ -232,17 +258,17 @@ class _Desk:
         states: Sequence[State],
         moments: Mapping[UUID, datetime],
         *,
-        rows: Sequence[dict[str, Any]] = (),
+        notes: bool = False,
         by_hand: bool = False,
     ) -> int:
-        """Judge these from their history, and write what changes beside the given rows; how many moved."""
+        """Judge these from their history, and write what changes, or `notes` until when they were; how many moved."""
         judged = judge_states(states=states, moments=moments, program=self.program, zone=self.zone) if states else {}
         changes: list[dict[str, Any]] = []
-        written = list(rows)
+        written: list[dict[str, Any]] = []
         for state in states:
             found, moment = judged[state.member_id], moments[state.member_id]
             moves = list(self._changes(state, found, moment, by_hand))
-            if moves or self._differs(state, found):
+            if moves or self._differs(state, found) or (notes and moment != state.settled_at):
                 changes += moves
                 moved_at = moves[-1]["at"] if moves else None
                 written.append(tier_rows.status(state, found, moment=moment, moved_at=moved_at))
@@ -345,6 +371,11 @@ class _Desk:
         return tier_rows.change(
             state, program=self.program, before=before, after=after, at=at, cause=cause, basis=basis, inputs=inputs
         )
+
+
+@lru_cache(maxsize=10_000)
+def _window_began(day: date, months: int, zone: ZoneInfo) -> str:
+    return midnight(day=window_start(day, months), zone=zone).isoformat()
 
 
 @lru_cache(maxsize=10_000)

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 
 from loyalty_saas.flows.nights import spend_night
 from members.models import Member, TierChange, TierGrant, TierStatus
@@ -17,6 +17,7 @@ from members.services.tier_grants import give_tier, take_back_tier
 from programs.queries import program_in_force
 from tenants.context import use_client
 from tenants.models import Client
+from tenants.routers import CLIENT
 from tests.conftest import NewClient
 from tests.members.world import (
     BERLIN,
@@ -320,3 +321,101 @@ def test_r11_a_shop_that_moves_is_judged_by_its_new_days(acme: Client) -> None:
     apia = ZoneInfo("Pacific/Apia")
     judged = judge_tiers(member_ids=[who.pk], at=NOON + 400 * DAY, program=program_in_force(), zone=apia)[who.pk]
     assert (judged.tier, judged.period_ends_at) == ("silver", datetime(2028, 1, 1, tzinfo=apia))
+
+
+# ── what came back, by day and by night ─────────────────────────────────────────────────────────────────────────────
+
+
+def goes_below_what_keeps(who: Member) -> tuple[str, int]:
+    """A return that names no sale leaves too little on its day; a purchase follows before any night."""
+    live(tiers=BY_SPEND)
+    for n, (days, deed) in enumerate(((0, buy), (5, bring_back), (6, buy))):
+        amount = (6000, 3000, 100)[n]
+        deed(who, receipt=f"R-{n}", lines=[line(amount, sku=f"A-{n}")], at=NOON + days * DAY)
+        credit(at=NOON + days * DAY)
+    return held(who)
+
+
+def test_a_fall_that_waits_for_midnight_is_not_lost_when_more_is_bought(ana: Member) -> None:
+    assert goes_below_what_keeps(ana) == ("bronze", 3100)
+
+
+def test_a_purchase_that_only_adds_after_a_return_would_lose_it(ana: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers._Desk, "_adds", lambda desk, state, first: True)
+    assert goes_below_what_keeps(ana) == ("silver", 3100)
+
+
+def test_what_is_bought_after_a_return_adds_to_what_is_left(ana: Member) -> None:
+    live(tiers=BY_SPEND)
+    buy(ana, receipt="R-1", lines=[line(7000)], at=NOON)
+    credit(at=NOON)
+    bring_back(ana, receipt="B-1", sale="R-1", lines=[line(1000, quantity=1, position=1)], at=NOON + DAY)
+    credit(at=NOON + DAY)
+    before = held(ana)
+    buy(ana, receipt="R-2", lines=[line(500)], at=NOON + 2 * DAY)
+    credit(at=NOON + 2 * DAY)
+    assert held(ana) == (before[0], before[1] + 500)
+
+
+def returned_after_a_month(who: Member) -> None:
+    """A sale that is brought back a month later, beside one that stays."""
+    live(tiers=BY_SPEND)
+    buy(who, receipt="R-1", lines=[line(4000)], at=NOON)
+    buy(who, receipt="R-2", lines=[line(2600)], at=NOON + 20 * DAY)
+    credit(at=NOON + 20 * DAY)
+    bring_back(who, receipt="B-1", sale="R-1", at=NOON + 30 * DAY)
+    credit(at=NOON + 30 * DAY)
+
+
+def test_a_return_takes_nothing_more_once_its_sale_has_left_the_window(ana: Member) -> None:
+    """Between the day the sale leaves and the day the return would, each night finds the same figure."""
+    returned_after_a_month(ana)
+    for days in (364, 367, 370, 384):
+        spend_night(at=NOON + days * DAY)
+        assert held(ana) == ("bronze", 2600), days
+    spend_night(at=NOON + 387 * DAY)
+    assert held(ana) == ("", 0)
+
+
+def test_a_night_finds_what_a_wrong_figure_should_have_been_once_something_leaves(ana: Member) -> None:
+    returned_after_a_month(ana)
+    TierStatus.objects.filter(pk=ana.pk).update(basis=2500)
+    spend_night(at=NOON + 367 * DAY)
+    assert held(ana) == ("bronze", 2600)
+
+
+def test_a_night_in_which_nothing_changes_writes_nothing(ana: Member, bob: Member) -> None:
+    returned_after_a_month(ana)
+    buy(bob, receipt="R-9", lines=[line(3000)], at=NOON + DAY)
+    credit(at=NOON + 30 * DAY)
+
+    def versions() -> list[Any]:
+        with connections[CLIENT].cursor() as cursor:
+            cursor.execute("SELECT member_id, xmin::text, basis, settled_at FROM members_tierstatus ORDER BY 1")
+            return cursor.fetchall()
+
+    before = versions()
+    for days in range(40, 300, 20):
+        tiers.settle_all(program=program_in_force(), at=NOON + days * DAY)
+    assert versions() == before
+    tiers.settle_all(program=program_in_force(), at=NOON + 367 * DAY)
+    assert versions() != before
+
+
+def test_many_members_with_returns_are_settled_in_parts_of_their_ids(acme: Client) -> None:
+    """Whatever the size of the parts, each member gets what their history makes of them."""
+    live(tiers=BY_SPEND)
+    chance, who = Random(5), [new_member(f"member {n}") for n in range(24)]
+    for number, member in enumerate(who):
+        for n in range(4):
+            at = NOON + chance.randrange(300) * DAY
+            buy(member, receipt=f"R-{number}-{n}", lines=[line(chance.randrange(1, 3000))], at=at)
+        if number % 2:
+            bring_back(member, receipt=f"B-{number}", sale=f"R-{number}-0", at=NOON + 310 * DAY)
+    credit(at=NOON + 310 * DAY)
+    program = program_in_force()
+    for night, chunk in ((320, 1), (380, 5), (450, 24), (620, 7)):
+        at = NOON + night * DAY
+        tiers.settle_all(program=program, at=at, chunk=chunk)
+        judged = judge_tiers(member_ids=[one.pk for one in who], at=at, program=program, zone=BERLIN)
+        assert {one.pk: held(one) for one in who} == {pk: (one.tier, one.basis) for pk, one in judged.items()}, night
