@@ -67,9 +67,14 @@ def program_in_force() -> ProgramInForce:
     with connections[CLIENT].cursor() as cursor:
         cursor.execute(_IN_FORCE, [Program.Status.PUBLISHED])
         found = cursor.fetchone()
-    if found is None:
+    return program_of(found[0] if found else None)
+
+
+def program_of(program_id: UUID | None) -> ProgramInForce:
+    """The published program, whose id somebody has read. :raises NoProgram: if there is none"""
+    if program_id is None:
         raise NoProgram("No program is published.")
-    return _compiled(current_schema() or "", found[0])
+    return _compiled(current_schema() or "", program_id)
 
 
 def draft() -> Program | None:
@@ -174,6 +179,8 @@ def products_like(text: str, *, limit: int) -> list[Product]:
 
 # Asked with every purchase: as SQL these two cost a tenth of what the ORM takes to write them anew each time.
 _IN_FORCE = "SELECT id FROM programs_program WHERE status = %s ORDER BY id LIMIT 1"
+IN_FORCE: Final = _IN_FORCE.replace("%s", f"'{Program.Status.PUBLISHED}'")
+"""SQL for the id of the published program, to be asked for among other things."""
 _PRODUCTS = "SELECT id, sku, name, category, earning FROM programs_product WHERE sku = ANY(%s)"
 _SLIDING_SINCE = """
     WITH said AS (

@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
 
-from tenants.context import client_connection, use_client
+from tenants.context import client_connection
 from tenants.models import Client
 from tenants.queries import client_of_host
 
@@ -40,11 +40,12 @@ class HostMiddleware:
 
     def _answer(self, request: HttpRequest, client: Client) -> HttpResponseBase:
         request.client = client  # type: ignore[attr-defined]
+        connection = client_connection()
+        connection.set_tenant(client)
         try:
-            with use_client(client):
-                return self.get_response(request)
+            return self.get_response(request)
         finally:
-            client_connection().forget_client()
+            connection.forget_client(goes_on=getattr(request, "something_follows", False))
 
 
 def _host(request: HttpRequest) -> str | None:

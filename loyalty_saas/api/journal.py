@@ -62,8 +62,10 @@ def attend(request: HttpRequest, response: HttpResponseBase, *, view: Any, began
             _quietly(lambda: _note_use(key, at=at))
         if client is not None and (key or _strangers.may_be_kept()):
             _quietly(lambda: _keep(client, request, response, asked, key, request_id, at=at, milliseconds=milliseconds))
+        client_connection().forget_client()
 
-    # Run when the server has sent the answer and closes it.
+    # Run when the server has sent the answer and closes it; until then the door leaves the client's role as it is.
+    request.something_follows = client is not None  # type: ignore[attr-defined]
     response._resource_closers.append(write)  # type: ignore[attr-defined]
 
 
@@ -94,11 +96,8 @@ def _keep(
         answer=kept_text(answer),
         problem=str(answer.get("code", ""))[:60] if response.status_code >= 400 and isinstance(answer, dict) else "",
     )
-    try:
-        with use_client(client):
-            api_requests.keep(asked_for)
-    finally:
-        client_connection().forget_client()
+    with use_client(client):
+        api_requests.keep(asked_for)
 
 
 def _body(asked: Request) -> Any:

@@ -15,14 +15,16 @@ from loyalty_saas import workers
 from members.models import Purchase
 from members.services import accrual, insights, purchases
 from members.services.accrual import Credited, Item, ItemLine
+from members.services.known import Known, budgets_left, load_known, load_known_and_program
 from members.services.purchases import Accepted, Key, PurchaseInput
 from programs.queries import NoProgram, ProgramInForce, program_in_force
 from programs.rules import Evaluation, preview
 from rewards.services import give_back, paid_with, refresh_offers, use_on_sale
 from tenants.context import current_client
-from tenants.keys import uuid7
 
 log = structlog.get_logger(__name__)
+# Of a sale that has not happened yet.
+_NO_ID = UUID(int=0)
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,22 @@ def preview_credits(purchase: PurchaseInput) -> dict[str, int]:
     if purchase.kind != Purchase.Kind.SALE:
         return {}
     try:
-        program = program_in_force()
+        known, program = load_known_and_program(purchase.member_id)
     except NoProgram:
         return {}
-    made = preview_evaluation(purchase=purchase, program=program)
+    made = _evaluated(purchase=purchase, known=known, program=program)
     return {unit: amount for unit, amount in made.credits.items() if amount}
 
 
 def preview_evaluation(*, purchase: PurchaseInput, program: ProgramInForce) -> Evaluation:
     """The outcome of every rule for a sale that has not happened yet; nothing is written."""
-    known = accrual.load_known(member_ids=[purchase.member_id], program=program)[purchase.member_id]
+    known = load_known(member_ids=[purchase.member_id], program=program)[purchase.member_id]
+    return _evaluated(purchase=purchase, known=known, program=program)
+
+
+def _evaluated(*, purchase: PurchaseInput, known: Known, program: ProgramInForce) -> Evaluation:
     event = accrual.event_of(_as_item(purchase), zone=zone())
-    budgets = accrual.budgets_left(program) if "budget" in program.compiled.needs else {}
+    budgets = budgets_left(program) if "budget" in program.compiled.needs else {}
     return preview(program.compiled, event, known.state, budgets)
 
 
@@ -103,7 +109,8 @@ def _as_item(purchase: PurchaseInput) -> Item:
         for position, line in enumerate(purchase.lines, start=1)
     ]
     return Item(
-        source_id=uuid7(),
+        source_id=_NO_ID,
+        key="",
         member_id=purchase.member_id,
         kind=str(purchase.kind),
         occurred_at=purchase.occurred_at,
@@ -118,7 +125,7 @@ def _as_item(purchase: PurchaseInput) -> Item:
         paid_by_points=purchase.paid_by_points,
         awaited=False,
         properties={},
-        lines=lines,
+        rows=lines,
     )
 
 

@@ -9,7 +9,7 @@ import gc
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -22,12 +22,22 @@ from django.db import connections
 from members import ledger
 from members.copying import array, copy_lines, text
 from members.models import WorkItem
-from members.services import insights, tiers
+from members.services import insights, points, tiers
+from members.services.known import (
+    Known,
+    load_known,
+    load_rule_states,
+    lock_budgets,
+    needs_rule_states,
+    save_budgets,
+    save_rule_states,
+)
 from members.services.returns import TRACE, TakenBack
 from members.services.sold import Sold
 from members.services.waiting import Back
 from programs.queries import ProgramInForce
-from programs.rules import Evaluation, Event, EventKind, Line, MemberState, Outcome, evaluate
+from programs.rules import Evaluation, Event, EventKind, Line, Outcome, evaluate
+from tenants.keys import as_uuid
 from tenants.routers import CLIENT
 
 MAX_ATTEMPTS = 3
@@ -35,7 +45,6 @@ MAX_ATTEMPTS = 3
 _JUDGED_BETWEEN = frozenset({"tier", "segment"})
 # Of what a member has among the claimed items, so many times as much is taken: it makes fewer, fuller batches.
 _AT_ONCE = 4
-_NEED_STATES = frozenset({"remainder", "caps"})
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,8 @@ class Item:
     """
 
     source_id: UUID
+    # The id as it is written, once instead of in every row.
+    key: str
     member_id: UUID
     kind: str
     occurred_at: datetime
@@ -88,7 +99,12 @@ class Item:
     paid_by_points: int
     awaited: bool
     properties: dict[str, Any]
-    lines: list[ItemLine]
+    rows: Sequence[Sequence[Any]]
+
+    @property
+    def lines(self) -> list[ItemLine]:
+        """Its rows by name, for the few who need more of them than the rules do."""
+        return [ItemLine._make(row) for row in self.rows]
 
     @property
     def is_activity(self) -> bool:
@@ -99,22 +115,13 @@ class Item:
         return self.kind in {"return", "void"}
 
 
-@dataclass(slots=True)
-class Known:
-    """What is known of one member while a batch runs."""
-
-    state: MemberState
-    insight: insights.Figures
-    touched_rules: set[str] = field(default_factory=set)
-
-
 def credit_waiting(*, program: ProgramInForce, at: datetime, zone: ZoneInfo, limit: int = 500) -> Credited:
     """
     Credit one batch inside the caller's transaction: all effects of an item, and its work item gone, or nothing.
 
     Returns NOTHING when nothing waits that another worker does not hold.
     """
-    claimed = _claim(limit)
+    claimed, left = _claim(limit)
     if not claimed:
         return NOTHING
     one_each = limit == 1 or bool(program.compiled.needs & _JUDGED_BETWEEN)
@@ -122,7 +129,7 @@ def credit_waiting(*, program: ProgramInForce, at: datetime, zone: ZoneInfo, lim
         items = _take({member_id: 1 if one_each else n * _AT_ONCE for member_id, n in claimed.items()})
         batch = Batch(program=program, at=at, zone=zone, items=items)
         batch.run()
-        batch.write()
+    points.leave_nothing(member_ids=left, at=at, zone=zone)
     touched = tuple(sorted({item.member_id for item in items}))
     tiers.settle(member_ids=touched, as_of=_latest(items), earliest=_earliest(items, batch), program=program)
     insights.refresh(member_ids=touched, at=at, zone=zone)
@@ -164,37 +171,53 @@ class Batch:
         self.program, self.at, self.zone, self.items = program, at, zone, items
         member_ids = sorted({item.member_id for item in items})
         self.known = load_known(member_ids=member_ids, program=program)
-        self.keeps_states = bool(program.compiled.needs & _NEED_STATES)
-        self.budgets = _lock_budgets(program) if "budget" in program.compiled.needs else {}
+        self.keeps_states = needs_rule_states(program)
+        self.budgets = lock_budgets(program) if "budget" in program.compiled.needs else {}
         self._budgets_before = dict(self.budgets)
         self.book = ledger.Book(member_ids=member_ids, at=at, zone=zone, with_lots=False)
         self.returns = TakenBack(book=self.book, program=program, known=self.known, budgets=self.budgets, at=at)
-        self.traces = self.returns.traces
         self._rules = {code: str(rule_id) for code, rule_id in program.rule_ids.items()}
 
     def run(self) -> None:
-        """Evaluate every item, each member's in order of occurrence."""
+        """Evaluate every item, each member's in order of occurrence, and write what comes of it."""
+        self._load()
+        traces = self._evaluated()
+        self._write(list(traces) if self._asks_again else traces)
+
+    def _load(self) -> None:
         back = [item for item in self.items if item.takes_back]
         awaited = [item for item in self.items if item.awaited]
         self.book.load_lots({item.member_id for item in (*back, *awaited)})
         self.returns.load(returns=back, awaited=awaited)
         if not self.keeps_states and self.returns.gives_back_state:
             self.keeps_states = True
-            _load_rule_states(self.known)
+            load_rule_states(self.known)
+
+    @property
+    def _asks_again(self) -> bool:
+        """Whether the database may be asked for something while items are evaluated: the lots that a deed saves."""
+        return any(unit.expiry == "sliding" for unit in self.program.units.values())
+
+    def _evaluated(self) -> Iterator[str]:
+        """The traces of item after item; what else comes of them gathers in the book, the returns and what is known."""
+        traces = self.returns.traces
         for item in self.items:
             if item.takes_back:
                 self._take_back(item)
             else:
                 self._credit(item)
+            yield from traces
+            traces.clear()
 
     def _credit(self, item: Item) -> None:
         known = self.known[item.member_id]
         event = event_of(item, zone=self.zone)
         made = evaluate(self.program.compiled, event, known.state, self.budgets)
-        known.touched_rules.update([outcome.code for outcome in made.outcomes])
-        source_id = str(item.source_id)
-        entries = self._earn(item=item, source_id=source_id, made=made)
-        self.traces += [_trace(source_id, self._rules[outcome.code], outcome) for outcome in made.outcomes]
+        if self.keeps_states:
+            known.touched_rules.update([outcome.code for outcome in made.outcomes])
+        entries = self._earn(item=item, known=known, made=made)
+        rules = self._rules
+        self.returns.traces += [_trace(item.key, rules[outcome.code], outcome) for outcome in made.outcomes]
         if item.amount > 0 or not item.is_activity:
             # A trip that was paid for is bought like anything else.
             known.insight.note_sale(amount=item.amount, day=item.day)
@@ -206,15 +229,17 @@ class Batch:
         # What the next item of this batch sees is what it would see in a batch of its own.
         known.state.purchases, known.state.last_visit = known.insight.purchases, known.insight.last_visit
 
-    def _earn(self, *, item: Item, source_id: str, made: Evaluation) -> dict[str, UUID]:
+    def _earn(self, *, item: Item, known: Known, made: Evaluation) -> dict[str, UUID]:
         entries = {}
         for code, amount in made.credits.items():
             if amount <= 0:
                 continue
             unit = self.program.units[code]
-            account = self.book.account(member_id=item.member_id, unit=unit)
+            account = known.accounts.get(code)
+            if account is None:
+                account = known.accounts[code] = self.book.account(member_id=item.member_id, unit=unit)
             cause = ledger.Cause(
-                key=f"earn:{source_id}:{code}",
+                key=f"earn:{item.key}:{code}",
                 occurred_at=item.occurred_at,
                 purchase_id=None if item.is_activity else item.source_id,
                 activity_id=item.source_id if item.is_activity else None,
@@ -226,17 +251,21 @@ class Batch:
         self.returns.take_back(item)
         self.known[item.member_id].insight.note_return(amount=item.amount)
 
-    def write(self) -> None:
-        """Send everything to the database; the work items go last."""
-        self.book.write()
-        self.returns.write()
+    def _write(self, traces: Iterable[str]) -> None:
+        """
+        Send everything to the database; the work items go last.
+
+        The traces go first, while their items are being evaluated: so both processors are at work.
+        """
         with connections[CLIENT].cursor() as cursor:
-            copy_lines(cursor=cursor, table="members_ruletrace", columns=TRACE, lines=self.traces)
+            copy_lines(cursor=cursor, table="members_ruletrace", columns=TRACE, lines=traces)
+            self.book.write()
+            self.returns.write()
             if self.keeps_states:
-                _save_rule_states(cursor=cursor, known=self.known)
-            _save_budgets(cursor=cursor, moved=self._budgets_moved())
+                save_rule_states(cursor=cursor, known=self.known)
+            save_budgets(cursor=cursor, moved=self._budgets_moved())
             insights.save(cursor=cursor, figures={i: k.insight for i, k in self.known.items()})
-            cursor.execute(_REMOVE_ITEMS, ["{" + ",".join([str(item.source_id) for item in self.items]) + "}"])
+            cursor.execute(_REMOVE_ITEMS, ["{" + ",".join([item.key for item in self.items]) + "}"])
 
     def _budgets_moved(self) -> dict[str, int]:
         """By how much more of each budget is used than before."""
@@ -256,8 +285,8 @@ def event_of(item: Item, *, zone: ZoneInfo) -> Event:
         amount=item.amount,
         lines=tuple(
             [
-                Line(one.position, one.sku, one.category, _quantity(one.quantity), one.amount, one.earning)
-                for one in item.lines
+                Line(position, sku, category, _quantity(quantity), amount, earning)
+                for _id, position, sku, category, quantity, amount, earning, *_rest in item.rows
             ]
         ),
         location=item.location,
@@ -269,9 +298,10 @@ def event_of(item: Item, *, zone: ZoneInfo) -> Event:
 
 
 def _trace(source_id: str, rule_id: str, outcome: Outcome) -> str:
-    lines = array(outcome.line_amounts) if outcome.amount else "{}"
-    detail = text(_detail(outcome.detail)) if outcome.detail else "{}"
-    return f"{source_id}\t{rule_id}\t{outcome.result}\t{outcome.amount}\t{lines}\t{outcome.reason}\t{detail}"
+    _code, _unit, result, amount, line_amounts, reason, given = outcome
+    lines = array(line_amounts) if amount else "{}"
+    detail = text(_detail(given)) if given else "{}"
+    return f"{source_id}\t{rule_id}\t{result}\t{amount}\t{lines}\t{reason}\t{detail}"
 
 
 def _detail(detail: Mapping[str, int | str]) -> str:
@@ -286,9 +316,9 @@ _quantity = lru_cache(maxsize=4096)(Decimal)
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _claim(limit: int) -> dict[UUID, int]:
+def _claim(limit: int) -> tuple[dict[UUID, int], list[UUID]]:
     """
-    Lock the members of so many waiting items, and say how many of these are each member's.
+    Lock the members of so many waiting items; how many of these are each member's, and which members have left.
 
     What waits for a merged double is handed to the member kept first.
     """
@@ -296,9 +326,10 @@ def _claim(limit: int) -> dict[UUID, int]:
         while True:
             cursor.execute(_CLAIM_MEMBERS, [limit])
             rows = cursor.fetchall()
-            doubles = [member_id for member_id, kept_id, _items in rows if kept_id]
+            doubles = [member_id for member_id, kept_id, _items, _left in rows if kept_id]
             if not doubles:
-                return {member_id: items for member_id, _kept, items in rows}
+                left = [member_id for member_id, _kept, _items, has_left in rows if has_left]
+                return {member_id: items for member_id, _kept, items, _left in rows}, left
             cursor.execute(_HAND_TO_KEPT, [doubles])
 
 
@@ -313,95 +344,10 @@ def _take(shares: Mapping[UUID, int]) -> list[Item]:
     return [_item(row, members, of_it) for row, of_it in zip(rows, lines, strict=True)]
 
 
-def _item(row: tuple[Any, ...], members: Sequence[UUID], lines: Iterable[Sequence[Any]]) -> Item:
-    source_id, place, *plain, properties, _lines = row
-    values: list[Any] = [
-        source_id,
-        members[place - 1],
-        *plain,
-        json.loads(properties) if properties else {},
-        [ItemLine._make(line) for line in lines],
-    ]
-    return Item(*values)
-
-
-def load_known(*, member_ids: Sequence[UUID], program: ProgramInForce) -> dict[UUID, Known]:
-    """What the rules and insights need to know of these members; rule states only where a rule asks for them."""
-    with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_SELECT_KNOWN, [list(member_ids)])
-        known = {row[0]: _known(row) for row in cursor.fetchall()}
-    if program.compiled.needs & _NEED_STATES:
-        _load_rule_states(known)
-    return known
-
-
-def _load_rule_states(known: Mapping[UUID, Known]) -> None:
-    with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_SELECT_RULE_STATES, [list(known)])
-        for member_id, code, remainder, used in cursor.fetchall():
-            state = known[member_id].state
-            state.remainders[code] = remainder
-            state.used.update({(code, period): count for period, count in json.loads(used).items()})
-
-
-def _known(row: tuple[Any, ...]) -> Known:
-    _member_id, tier, segment, purchases, spend, first_day, last_day, last_visit = row
-    figures = insights.Figures(purchases or 0, spend or 0, first_day, last_day, last_visit)
-    state = MemberState(
-        tier=tier or None,
-        segments=frozenset({segment} if segment else ()),
-        purchases=purchases or 0,
-        last_visit=last_visit,
-    )
-    return Known(state, figures)
-
-
-def _lock_budgets(program: ProgramInForce) -> dict[str, int]:
-    """What is left of each rule's budget, held until the transaction ends."""
-    with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_LOCK_BUDGETS, [sorted(_budgets(program))])
-    return budgets_left(program)
-
-
-def budgets_left(program: ProgramInForce) -> dict[str, int]:
-    """What is left of each rule's budget, in the unit's smallest step; below zero where a version before gave more."""
-    budgets = _budgets(program)
-    with connections[CLIENT].cursor() as cursor:
-        cursor.execute(_SELECT_BUDGETS, [sorted(budgets)])
-        used = dict(cursor.fetchall())
-    return {code: budget - used.get(code, 0) for code, budget in budgets.items()}
-
-
-def _budgets(program: ProgramInForce) -> dict[str, int]:
-    return {rule.code: rule.caps.budget for rule in program.spec.rules if rule.caps.budget is not None}
-
-
-# ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _save_rule_states(*, cursor: Any, known: Mapping[UUID, Known]) -> None:
-    rows = [row for member_id, one in known.items() for row in _rule_states(member_id, one)]
-    if rows:
-        cursor.execute(_UPSERT_RULE_STATES, [json.dumps(rows)])
-
-
-def _save_budgets(*, cursor: Any, moved: Mapping[str, int]) -> None:
-    if moved:
-        cursor.execute(_UPDATE_BUDGETS, [json.dumps([{"rule_code": c, "used": used} for c, used in moved.items()])])
-
-
-def _rule_states(member_id: UUID, known: Known) -> Iterable[dict[str, Any]]:
-    by_rule: dict[str, dict[str, int]] = {}
-    for (code, period), count in known.state.used.items():
-        # A use that was given back in full leaves nothing, as if it had not been.
-        by_rule.setdefault(code, {}).update({period: count} if count else {})
-    for code in known.touched_rules & (set(known.state.remainders) | set(by_rule)):
-        yield {
-            "member_id": str(member_id),
-            "rule_code": code,
-            "remainder": known.state.remainders.get(code, 0),
-            "used": by_rule.get(code, {}),
-        }
+def _item(row: tuple[Any, ...], members: Sequence[UUID], lines: Sequence[Sequence[Any]]) -> Item:
+    key, place, *plain, properties, _lines = row
+    values: list[Any] = [json.loads(properties) if properties else {}, lines]
+    return Item(as_uuid(int(key.replace("-", ""), 16)), key, members[place - 1], *plain, *values)
 
 
 # ── when a batch fails ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -413,7 +359,8 @@ def note_failure(*, error: BaseException, at: datetime) -> list[UUID]:
 
     Runs in a transaction of its own, after the batch's has been rolled back. Returns the members concerned.
     """
-    items = _take(_claim(1))
+    claimed, _left = _claim(1)
+    items = _take(claimed)
     with connections[CLIENT].cursor() as cursor:
         cursor.execute(
             _COUNT_ATTEMPT,
@@ -438,7 +385,7 @@ _CLAIM_MEMBERS = """
         FROM (SELECT member_id FROM members_workitem WHERE quarantined_at IS NULL ORDER BY source_id LIMIT %s) AS w
         GROUP BY member_id
     )
-    SELECT m.id, m.merged_into_id, n.items FROM members_member m JOIN next n ON n.member_id = m.id
+    SELECT m.id, m.merged_into_id, n.items, m.status = 'closed' FROM members_member m JOIN next n ON n.member_id = m.id
     ORDER BY m.id FOR NO KEY UPDATE OF m SKIP LOCKED
 """
 _HAND_TO_KEPT = """
@@ -462,7 +409,7 @@ _SELECT_ITEMS = """
         JOIN members_member d ON d.id = r.member_id
         WHERE k.state = 'open' AND COALESCE(d.merged_into_id, d.id) = ANY(%(members)s::uuid[]) GROUP BY 1
     )
-    SELECT t.source_id, t.place, COALESCE(p.kind, 'activity'), COALESCE(p.occurred_at, a.occurred_at),
+    SELECT t.source_id::text, t.place, COALESCE(p.kind, 'activity'), COALESCE(p.occurred_at, a.occurred_at),
            COALESCE(p.day, a.day), COALESCE(p.amount, a.amount), COALESCE(p.channel, a.channel),
            COALESCE(o.code, ''), p.sale_id, COALESCE(a.kind, ''), COALESCE(p.document, ''),
            COALESCE(p.sale_document, ''), COALESCE(p.paid_by_points, 0),
@@ -484,30 +431,6 @@ _SELECT_ITEMS = """
     LEFT JOIN members_activity a ON a.id = t.source_id
     LEFT JOIN programs_location o ON o.id = COALESCE(p.location_id, a.location_id)
     ORDER BY t.place, t.occurred_at, t.source_id
-"""
-_SELECT_KNOWN = """
-    SELECT m.id, t.tier, i.segment, i.purchases, i.spend, i.first_day, i.last_day, i.last_visit
-    FROM unnest(%s::uuid[]) AS m(id)
-    LEFT JOIN members_tierstatus t ON t.member_id = m.id
-    LEFT JOIN members_insight i ON i.member_id = m.id
-"""
-_SELECT_RULE_STATES = """
-    SELECT member_id, rule_code, remainder, used::text FROM members_rulestate WHERE member_id = ANY(%s::uuid[])
-"""
-_LOCK_BUDGETS = """
-    INSERT INTO members_rulebudget (rule_code, used) SELECT code, 0 FROM unnest(%s::text[]) AS r(code) ORDER BY code
-    ON CONFLICT (rule_code) DO UPDATE SET used = members_rulebudget.used
-"""
-_SELECT_BUDGETS = "SELECT rule_code, used FROM members_rulebudget WHERE rule_code = ANY(%s::text[])"
-_UPDATE_BUDGETS = """
-    UPDATE members_rulebudget b SET used = b.used + r.used
-    FROM jsonb_to_recordset(%s::jsonb) AS r(rule_code text, used bigint) WHERE b.rule_code = r.rule_code
-"""
-_UPSERT_RULE_STATES = """
-    INSERT INTO members_rulestate (member_id, rule_code, remainder, used)
-    SELECT member_id, rule_code, remainder, used
-    FROM jsonb_to_recordset(%s::jsonb) AS r(member_id uuid, rule_code text, remainder bigint, used jsonb)
-    ON CONFLICT (member_id, rule_code) DO UPDATE SET remainder = excluded.remainder, used = excluded.used
 """
 _REMOVE_ITEMS = "DELETE FROM members_workitem WHERE source_id = ANY(%s::uuid[])"
 _COUNT_ATTEMPT = """

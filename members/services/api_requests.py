@@ -36,11 +36,14 @@ _COLUMNS = [column.name for column in fields(Asked)]
 
 def keep(asked: Asked) -> None:
     """
-    Write one call down, in a transaction of its own and in one message; an id that is there already changes nothing.
+    Write one call down, in a transaction of its own and in one message, the last one in the client.
+
+    An id that is there already changes nothing.
 
     A crash may lose the last moment's lines: the log does not make callers wait for the disk.
     """
-    with client_connection().trusted(), connections[CLIENT].cursor() as cursor:
+    connection = client_connection()
+    with connection.trusted(), connection.leaving(), connections[CLIENT].cursor() as cursor:
         cursor.execute(_KEEP, {name: getattr(asked, name) for name in _COLUMNS})
 
 

@@ -33,8 +33,10 @@ class Figures:
         """Count a sale of `amount` minor units."""
         self.purchases += 1
         self.spend += amount
-        self.first_day = min(self.first_day or day, day)
-        self.last_day = max(self.last_day or day, day)
+        if self.first_day is None or day < self.first_day:
+            self.first_day = day
+        if self.last_day is None or day > self.last_day:
+            self.last_day = day
         self.note_visit(day=day)
 
     def note_return(self, *, amount: int) -> None:
@@ -43,7 +45,8 @@ class Figures:
 
     def note_visit(self, *, day: date) -> None:
         """Remember the latest day on which the member was there."""
-        self.last_visit = max(self.last_visit or day, day)
+        if self.last_visit is None or day > self.last_visit:
+            self.last_visit = day
 
 
 def save(*, cursor: Any, figures: dict[UUID, Figures]) -> None:
@@ -128,12 +131,14 @@ def refresh_all(*, at: datetime, zone: ZoneInfo) -> list[UUID]:
     Score every member with purchases and find their favourites; their ids.
 
     Each part is a transaction of its own, and its members are held as crediting holds them: what waits of them is
-    passed over for that moment instead of waited for.
+    passed over for that moment instead of waited for. A caller's transaction would hold them all until its end.
+
+    :raises RuntimeError: within a transaction
     """
     member_ids = list(Insight.objects.filter(purchases__gt=0).order_by("pk").values_list("pk", flat=True))
     for start in range(0, len(member_ids), PART):
         part = member_ids[start : start + PART]
-        with transaction.atomic():
+        with transaction.atomic(durable=True):
             ledger.lock(part)
             refresh(member_ids=part, at=at, zone=zone)
             find_favourites(member_ids=part)

@@ -30,7 +30,8 @@ from tenants.keys import uuid7
 from tenants.routers import CLIENT
 
 if TYPE_CHECKING:
-    from members.services.accrual import Item, ItemLine, Known
+    from members.services.accrual import Item, ItemLine
+    from members.services.known import Known
 
 
 TRACE = ("source_id", "rule_id", "result", "amount", "line_amounts", "reason", "detail")

@@ -5,9 +5,11 @@ django-tenants sets the path in a statement of its own and goes on when that fai
 message with the first statement that needs them, and PostgreSQL's own report of the path is believed, not our memory.
 """
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import psycopg2
 import psycopg2.extensions
@@ -18,11 +20,22 @@ from django_tenants.postgresql_backend.base import DatabaseWrapper as TenantWrap
 from django_tenants.postgresql_backend.base import FakeTenant, is_valid_schema_name
 from psycopg2.sql import Composable
 
+from tenants.keys import as_uuid
 from tenants.postgresql import guard
 
 CLIENTS_PER_CONNECTION = 100
 NOBODY = "nobody_here"
+_LEAVE = f"RESET ROLE; SET search_path TO {NOBODY}; SET application_name TO {NOBODY}"
 _REPORTS_SEARCH_PATH = 180000
+
+
+def _uuid(written: Any, _cursor: Any) -> UUID | None:
+    return None if written is None else as_uuid(int(written.replace("-", ""), 16))
+
+
+# PostgreSQL sends none that is not one: without the checks of the class a third of the time, with every row.
+_UUID = psycopg2.extensions.new_type((2950,), "UUID", _uuid)
+_UUIDS = psycopg2.extensions.new_array_type((2951,), "UUID[]", _UUID)
 
 
 class NoClient(InterfaceError):
@@ -45,7 +58,7 @@ class ClientCursor(psycopg2.extensions.cursor):
             with self.connection.cursor() as plain:
                 plain.execute(prefix)
             prefix = ""
-        super().execute(prefix + sql if prefix else sql, vars)
+        super().execute(f"{prefix}{sql}{self.wrapper.leaving_suffix()}", vars)
 
     def executemany(self, query: str | bytes | Composable, vars_list: Any) -> None:
         for values in vars_list:
@@ -90,6 +103,7 @@ class DatabaseWrapper(TenantWrapper):
         self.standing: str = settings_dict["OPTIONS"].get("standing", "client")
         self._seen: set[str] = set()
         self._trusted = 0
+        self._is_leaving = False
         self._pinned: str | None = None
         super().__init__(settings_dict, alias)
         self.introspection = DatabaseIntrospection(self)
@@ -125,10 +139,15 @@ class DatabaseWrapper(TenantWrapper):
         """Stand in public; on the client connection: nowhere."""
         self.set_schema("public")
 
-    def forget_client(self) -> None:
-        """Stand nowhere (in public, for the others), and give the role back if the database still holds it."""
+    def forget_client(self, *, goes_on: bool = False) -> None:
+        """
+        Stand nowhere (in public, for the others), and give the role back if the database still holds it.
+
+        Whoever has one thing more to write and then forgets the client again says so by `goes_on`: until then nothing
+        can be asked for lack of a client, and a message is saved.
+        """
         self.tenant, self.schema_name = None, None if self.standing == "client" else "public"
-        if self.standing != "client" or self.connection is None or self.in_atomic_block:
+        if goes_on or self.standing != "client" or self.connection is None or self.in_atomic_block:
             return
         if len(self._seen) >= CLIENTS_PER_CONNECTION or not self._reset():
             self.close()
@@ -138,7 +157,7 @@ class DatabaseWrapper(TenantWrapper):
             if self._reported() == NOBODY:
                 return True
             with self.connection.cursor() as plain:
-                plain.execute(f"RESET ROLE; SET search_path TO {NOBODY}; SET application_name TO {NOBODY}")
+                plain.execute(_LEAVE)
         except psycopg2.Error:
             return False
         return True
@@ -166,6 +185,19 @@ class DatabaseWrapper(TenantWrapper):
         role = f'SET ROLE "{self.schema_name}"; ' if self.standing == "client" else ""
         name = self.schema_name
         return f'{role}SET search_path TO "{name}"; SET application_name TO "{name}"; '
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Give the role back in the message of the next statement, which is the last one in this client."""
+        self._is_leaving = self.standing == "client" and not self.in_atomic_block
+        try:
+            yield
+        finally:
+            self._is_leaving = False
+
+    def leaving_suffix(self) -> str:
+        """What follows a statement: nothing, but after the last."""
+        return f"; {_LEAVE}" if self._is_leaving else ""
 
     def _reported(self) -> str:
         raw: Any = self.connection
@@ -198,6 +230,23 @@ class DatabaseWrapper(TenantWrapper):
         cursor.wrapper = self
         return cursor
 
+    def is_usable(self) -> bool:
+        """
+        Whether the server is there, asked before each request.
+
+        One that hung up has left word on the line: only then, or after an error, does a statement have to ask.
+        """
+        if self.connection is None or self.connection.closed:
+            return False
+        return bool((not self.errors_occurred and _is_silent(self.connection)) or super().is_usable())
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """A connection that reads ids our way."""
+        connection = super().get_new_connection(conn_params)
+        for kind in (_UUID, _UUIDS):
+            psycopg2.extensions.register_type(kind, connection)
+        return connection
+
     def rollback(self) -> None:
         super(TenantWrapper, self).rollback()
 
@@ -216,6 +265,12 @@ class DatabaseWrapper(TenantWrapper):
         self._seen.clear()
         self._pinned = None
         super(TenantWrapper, self).close()
+
+
+def _is_silent(connection: Any) -> bool:
+    line = select.poll()
+    line.register(connection.fileno(), select.POLLIN)
+    return not line.poll(0)
 
 
 def _ends_transaction(sql: str) -> bool:

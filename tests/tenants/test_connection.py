@@ -119,6 +119,70 @@ def test_a_connection_is_not_kept_after_a_hundred_clients(acme: Client, monkeypa
     assert client_connection().connection is None
 
 
+# ── fewer messages ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def stands() -> tuple[str, str]:
+    """Role and path of the session itself, whatever the connection believes."""
+    with client_connection().connection.cursor() as plain:
+        plain.execute(WHERE)
+        role, path = plain.fetchone()
+        return role, path
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_session_that_is_there_is_believed_and_one_that_has_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ((pid,),) = ask("SELECT pg_backend_pid()")
+    with monkeypatch.context() as patch:
+        patch.setattr("tenants.postgresql.base.TenantWrapper.is_usable", lambda _self: pytest.fail("It was asked."))
+        assert client_connection().is_usable()
+
+    _terminate(pid)
+
+    assert not client_connection().is_usable()
+
+
+@pytest.mark.usefixtures("acme")
+def test_after_an_error_a_session_is_asked_whether_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask("SELECT 1")
+    monkeypatch.setattr(client_connection(), "errors_occurred", True)
+    monkeypatch.setattr("tenants.postgresql.base.TenantWrapper.is_usable", lambda _self: False)
+
+    assert not client_connection().is_usable()
+
+
+def test_the_last_statement_gives_role_and_path_back_itself(acme: Client) -> None:
+    connection = client_connection()
+    with connection.leaving():
+        ask("INSERT INTO members_member (id, number, status, joined_at) SELECT new_id(), 'last', 'active', now()")
+
+    assert stands() == (connection.settings_dict["USER"], "nobody_here")
+    with use_client(acme):
+        assert Member.objects.filter(number="last").exists()
+
+
+@pytest.mark.usefixtures("acme")
+def test_if_the_last_statement_fails_role_and_path_are_given_back_all_the_same() -> None:
+    connection = client_connection()
+    with suppress(Error), connection.leaving():
+        ask("SELECT 1 / 0")
+    connection.forget_client()
+
+    assert stands() == (connection.settings_dict["USER"], "nobody_here")
+
+
+@pytest.mark.usefixtures("acme")
+def test_who_goes_on_stands_nowhere_until_then() -> None:
+    connection = client_connection()
+    ask("SELECT 1")
+    connection.forget_client(goes_on=True)
+
+    with pytest.raises(NoClient):
+        ask("SELECT 1")
+    connection.forget_client()
+    assert stands() == (connection.settings_dict["USER"], "nobody_here")
+
+
 # ── cancelled while it changes clients ──────────────────────────────────────────────────────────────────────────────
 
 SWITCHES = 300
