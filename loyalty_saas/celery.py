@@ -2,15 +2,18 @@
 
 import os
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.signals import worker_init
-from kombu import Queue
+from kombu import Connection, Queue
 from kombu.transport import redis
 from redis import RedisError, ResponseError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "loyalty_saas.settings")
+LONGEST_WAIT: Final = 2.0
+"""Seconds after which a worker without Redis looks for it again, at the latest."""
 
 
 class OutlivingChannel(redis.Channel):
@@ -46,7 +49,34 @@ redis.Transport.Channel = OutlivingChannel
 # A Redis that is full, or a replica for a while, says no; a worker that took that for the end would end itself.
 redis.Transport.connection_errors += (ResponseError,)
 
-app = Celery("loyalty_saas")
+
+class EagerConnection(Connection):
+    """
+    A connection that is tried again soon.
+
+    Celery waits 2 s, 4 s, 6 s … up to 30 s between its tries, whatever Redis does meanwhile: if it is down at each of
+    the first few tries, the worker is back only after 12 s or 20 s, though Redis has been there for long.
+    """
+
+    def _ensure_connection(
+        self,
+        errback: Any = None,
+        max_retries: int | None = None,
+        interval_start: float = 0.2,
+        interval_step: float = 0.3,
+        interval_max: float = LONGEST_WAIT,
+        **more: Any,
+    ) -> Any:
+        return super()._ensure_connection(errback, max_retries, interval_start, interval_step, interval_max, **more)
+
+
+class EagerAMQP(AMQP):
+    """How workers and the scheduler reach Redis."""
+
+    Connection = EagerConnection
+
+
+app = Celery("loyalty_saas", amqp=EagerAMQP)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["loyalty_saas"])
 # A worker that is told nothing else serves both in turn.

@@ -70,6 +70,11 @@ def amount_of(steps: int, *, decimals: int, unit: str) -> str:
     return _("%(n)s %(unit)s") % values
 
 
+def change_of(steps: int, *, decimals: int, unit: str) -> str:
+    """An amount with its sign and its unit: +1 stamp, −12 stamps."""
+    return f"{'−' if steps < 0 else '+'}{amount_of(abs(steps), decimals=decimals, unit=unit)}"
+
+
 def why_points(why: Why) -> str:
     """Why a rule gave what it did, in a sentence: “Double coffee” gave 12 stamps."""
     words: dict[str, Callable[[Why], str]] = {
@@ -199,16 +204,18 @@ _CONDITIONS: _Words = {
 # ── entries of the ledger ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def what_happened(entry: LedgerEntry) -> str:
-    """An entry of the ledger in a sentence: 120 points for purchase R-17."""
+def what_happened(entry: LedgerEntry, *, together: int | None = None) -> str:
+    """An entry of the ledger, or all that moved `together` with it, in a sentence: 120 points for purchase R-17."""
     unit = entry.account.unit
-    points = amount_of(abs(entry.amount), decimals=unit.decimals, unit=unit.name)
+    points = amount_of(abs(entry.amount if together is None else together), decimals=unit.decimals, unit=unit.name)
     if entry.kind == LedgerEntry.Kind.EARN:
         return _("%(points)s for %(source)s.") % {"points": points, "source": _source(entry)}
     if entry.kind == LedgerEntry.Kind.REVERSE:
         return _("%(points)s taken back with %(source)s.") % {"points": points, "source": _source(entry)}
     if entry.kind in {LedgerEntry.Kind.ADJUST, LedgerEntry.Kind.MOVE}:
         return _moved(entry, points)
+    if entry.kind == LedgerEntry.Kind.EXPIRE and entry.reason:
+        return _("%(points)s lapsed: %(reason)s") % {"points": points, "reason": entry.reason}
     words: _Words = {
         LedgerEntry.Kind.SPEND: lambda: _("%(points)s spent on a reward."),
         LedgerEntry.Kind.RESTORE: lambda: _("%(points)s given back."),
@@ -251,7 +258,11 @@ def _source(entry: LedgerEntry) -> str:
             "void": lambda: _("the cancelled purchase %(document)s"),
         }
         return kinds[entry.purchase.kind]() % {"document": entry.purchase.document}
-    kind = entry.activity.kind if entry.activity else ""
+    return activity_words(entry.activity.kind if entry.activity else "")
+
+
+def activity_words(kind: str) -> str:
+    """A kind of activity as it stands in a sentence: the birthday, a trip."""
     activities: _Words = {
         "sign_up": lambda: _("joining"),
         "birthday": lambda: _("the birthday"),

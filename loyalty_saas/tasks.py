@@ -242,7 +242,8 @@ def run_import(job_id: str) -> None:
     figures.roll_up_days(days=400, at=timezone.now())
 
 
-@shared_task(base=TenantTask)
+# One that was ended for its length would begin anew, and end again.
+@shared_task(base=TenantTask, time_limit=3600)
 def run_replay(replay_id: str) -> None:
     """Try a draft on purchases that really happened; nothing but the replay's own row is written."""
     workers.begun(f"replay:{replay_id}")

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from loyalty_saas.portal.sentences import Line, source_of, statement_line
 from members.models import LedgerEntry, PurchaseLine
-from members.queries import entries_of, traces_of
+from members.queries import entries_of, moved_together, movements_of, traces_of
 from programs.queries import products_by_sku
 
 PAGE = 25
@@ -68,26 +68,26 @@ class Movement:
 
 def page_of(*, member_id: UUID, number: str | None) -> tuple[Page[LedgerEntry], list[Movement]]:
     """A page of the member's movements, newest first."""
-    page = Paginator(_entries(member_id), PAGE).get_page(number)
+    page = Paginator(_about(movements_of(member_id)), PAGE).get_page(number)
     return page, told(page)
 
 
 def last_of(*, member_id: UUID, count: int) -> list[Movement]:
     """The newest movements."""
-    return told(_entries(member_id)[:count])
+    return told(_about(movements_of(member_id))[:count])
 
 
 def one_of(*, member_id: UUID, entry_id: UUID) -> Movement | None:
     """One movement, if it is the member's."""
-    return next(iter(told(_entries(member_id).filter(pk=entry_id))), None)
+    return next(iter(told(_about(entries_of(member_id)).filter(pk=entry_id))), None)
 
 
 def told(entries: Iterable[LedgerEntry]) -> list[Movement]:
     """Movements with their reasons and what was bought; as many queries for one as for fifty."""
     rows = list(entries)
     traces = traces_of([source for entry in rows if (source := source_of(entry))])
-    names = _names(rows)
-    return [Movement(statement_line(entry, traces), _bought(entry, names)) for entry in rows]
+    names, together = _names(rows), moved_together(rows)
+    return [Movement(statement_line(entry, traces, together), _bought(entry, names)) for entry in rows]
 
 
 def title_of(entry: LedgerEntry) -> str:
@@ -141,10 +141,10 @@ def _of_activity(kind: str) -> str:
     return words.get(kind, kind.replace("_", " ").capitalize())
 
 
-def _entries(member_id: UUID) -> QuerySet[LedgerEntry]:
+def _about(entries: QuerySet[LedgerEntry]) -> QuerySet[LedgerEntry]:
     lines = Prefetch("purchase__lines", PurchaseLine.objects.order_by("position"))
     about = ("purchase__location", "activity__location", "hold__reward_issue__reward")
-    return entries_of(member_id).select_related(*about).prefetch_related(lines)
+    return entries.select_related(*about).prefetch_related(lines)
 
 
 def _names(entries: Sequence[LedgerEntry]) -> dict[str, str]:

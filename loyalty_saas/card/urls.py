@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from loyalty_saas.card import app, views
+from loyalty_saas.card import app, leaving, views
 
 app_name = "card"
 urlpatterns = [
@@ -17,6 +17,7 @@ urlpatterns = [
     path("me/allowed/", views.change_consent, name="change_consent"),
     path("me/phones/<uuid:session_id>/end/", views.end_phone, name="end_phone"),
     path("me/data/", views.download, name="download"),
+    path("me/leave/", leaving.leave, name="leave"),
     path("sign-out/", views.sign_out, name="sign_out"),
     path("offline/", app.offline, name="offline"),
     path("manifest.webmanifest", app.manifest, name="manifest"),

@@ -26,6 +26,7 @@ SAID: Final[dict[str, str | Promise]] = {
     "invitation.renewed": gettext_lazy("Sent an invitation again"),
     "invitation.sent": gettext_lazy("Sent an invitation"),
     "invitation.withdrawn": gettext_lazy("Withdrew an invitation"),
+    "members.closed": gettext_lazy("Ended a membership"),
     "members.merged": gettext_lazy("Merged two members"),
     "onboarding.discarded": gettext_lazy("Discarded a client being added"),
     "onboarding.started": gettext_lazy("Started to set a client up"),

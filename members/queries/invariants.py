@@ -326,6 +326,14 @@ LAWS: Final = (
         WHERE s.tier <> COALESCE(c.after, '')""",
     ),
     Law(
+        gettext_noop("who has left has nothing, owes nothing, and is held nothing"),
+        """
+        SELECT a.id, a.balance, a.in_lots, a.debt FROM members_pointsaccount a
+        JOIN members_member m ON m.id = a.member_id AND m.status = 'closed'
+        WHERE a.in_lots <> 0 OR a.debt <> 0
+           OR EXISTS (SELECT 1 FROM members_hold h WHERE h.account_id = a.id AND h.state = 'held')""",
+    ),
+    Law(
         gettext_noop("what waits is a purchase or an activity"),
         """
         SELECT w.source_id FROM members_workitem w

@@ -1,7 +1,9 @@
 """Points leave and change hands: holds, spends, corrections, moves between members, expiry."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -9,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from members import ledger
 from members.ledger import NotEnoughPoints, expiry
-from members.models import Allocation, Hold, HoldLot, LedgerEntry, Lot, PointsAccount
+from members.models import Allocation, Hold, HoldLot, LedgerEntry, Lot, Member, PointsAccount
 from members.services import households
 from members.services.limits import (
     MANAGERS_LIMITS,
@@ -21,13 +23,16 @@ from members.services.limits import (
     stay_at_a_time,
     stay_in_day,
 )
-from members.services.refusals import KeyReused, Refused
+from members.services.refusals import KeyReused, Refused, UnknownMember
 from programs.queries import Unit, units
 from tenants.context import current_client
+from tenants.keys import uuid7
 
 __all__ = ["MANAGERS_LIMITS", "OWNERS_LIMITS", "HandLimits", "NotEnoughPoints", "OverLimit", "given_by_hand"]
 
 HOLD_LASTS = timedelta(minutes=30)
+LEFT: Final = "Membership ended"
+Kind = LedgerEntry.Kind
 
 
 class HoldSettled(Refused):
@@ -102,6 +107,7 @@ def void_hold(*, hold_id: UUID, at: datetime) -> Hold:
         if lent:
             unit, zone = _unit_of(hold.account), ZoneInfo(current_client().time_zone)
             households.give_back(hold=hold, spender_id=member_id, lent=lent, unit=unit, at=at, zone=zone)
+            leave_nothing(member_ids=_left({households.lender_id(entry) for entry, _n in lent}), at=at, zone=zone)
     hold.state = Hold.State.VOIDED
     return hold
 
@@ -144,7 +150,8 @@ def restore_spend(*, entry_id: UUID, reason: str, at: datetime, zone: ZoneInfo, 
     """
     Give a spend back, once, to the lots it came from with their dates.
 
-    Where the member has been merged since, what is in those lots then follows to the one kept.
+    Where the member has been merged since, what is in those lots then follows to the one kept; where they have left,
+    it lapses.
     """
     spend = LedgerEntry.objects.get(pk=entry_id, kind=LedgerEntry.Kind.SPEND)
     key = f"restore:{entry_id}"
@@ -183,6 +190,7 @@ def restore_part(
     book.write()
     if owner.merged_into_id:
         _follow(account=spend.account, to_id=owner.merged_into_id, tag=f"move:{restored}", at=at, zone=zone, by=by)
+    leave_nothing(member_ids=_left([owner.merged_into_id or owner.pk]), at=at, zone=zone)
     return LedgerEntry.objects.get(pk=restored)
 
 
@@ -213,6 +221,7 @@ def adjust_points(
     Put a balance right by hand, with a reason, once per key; what is taken comes from available lots, as a spend does.
 
     :raises NotEnoughPoints: when more would be taken than is there
+    :raises UnknownMember: the member has left
     """
     if not amount or not reason.strip():
         raise Refused(_("Give an amount other than 0 and a reason."), field="amount" if not amount else "reason")
@@ -221,6 +230,8 @@ def adjust_points(
         if (known.account.member_id, known.account.unit_id, known.amount) != (member_id, unit.id, amount):
             raise KeyReused(_("This key came with another request before."), field="key")
         return known
+    if _left([member_id]):
+        raise UnknownMember(_("This membership has ended."), field="member")
     book = ledger.Book(member_ids=[member_id], at=at, zone=zone)
     account = book.account(member_id=member_id, unit=unit)
     cause = ledger.Cause(key=key, occurred_at=at, reason=reason.strip(), made_by=by)
@@ -274,6 +285,42 @@ def move_balance(*, from_id: UUID, to_id: UUID, at: datetime, by: UUID | None, z
         target = book.account(member_id=to_id, unit=unit)
         book.move(source=source, target=target, unit=unit, tag="move", made_by=by)
     book.write()
+
+
+def leave_nothing(
+    *, member_ids: Iterable[UUID], at: datetime, zone: ZoneInfo, reason: str = "", by: UUID | None = None
+) -> None:
+    """
+    What locked members who have left still have lapses, and what they owe is let go of; again changes nothing.
+
+    Nothing of theirs is held any more.
+    """
+    ids = sorted(member_ids)
+    if not ids:
+        return
+    book = ledger.Book(member_ids=ids, at=at, zone=zone)
+    for unit in units():
+        for account in book.accounts(unit=unit):
+            _empty(book=book, account=account, unit=unit, reason=reason or LEFT, by=by)
+    book.write()
+
+
+def _empty(*, book: ledger.Book, account: ledger.Account, unit: Unit, reason: str, by: UUID | None) -> None:
+    cause = ledger.Cause(key="", occurred_at=book.at, reason=reason, made_by=by)
+    if owed := account.debt:
+        # What comes for it pays it, and opens an empty lot.
+        book.earn(
+            account=account, unit=unit, amount=owed, cause=replace(cause, key=f"let-go:{uuid7()}"), kind=Kind.ADJUST
+        )
+    for lot in list(account.lots.values()):
+        lapse = replace(cause, key=f"left:{lot.entry_id}:{uuid7()}", corrects_id=lot.entry_id)
+        book.capture(account=account, parts=[(lot.entry_id, lot.remaining)], cause=lapse, kind=Kind.EXPIRE)
+
+
+def _left(member_ids: Iterable[UUID]) -> list[UUID]:
+    """Those of them whose membership has ended."""
+    found = Member.objects.filter(pk__in=list(member_ids), status=Member.Status.CLOSED)
+    return list(found.values_list("pk", flat=True))
 
 
 def expire_points(*, at: datetime, zone: ZoneInfo, limit: int = 10_000) -> int:

@@ -1,5 +1,6 @@
 """Changes to rewards and offers."""
 
+from rewards.services.leaving import cancel_rewards
 from rewards.services.offers import refresh_offers
 from rewards.services.redemptions import (
     UnknownRedemption,
@@ -16,6 +17,7 @@ from rewards.services.used import give_back, paid_with, use_on_sale
 __all__ = [
     "UnknownRedemption",
     "UnknownReward",
+    "cancel_rewards",
     "capture_redemption",
     "give_back",
     "paid_with",

@@ -33,13 +33,14 @@ class Pot:
 
 @dataclass(eq=False)
 class Person:
-    """A member: debt, pots, who they have become, and with whom they spend."""
+    """A member: debt, pots, who they have become, with whom they spend, and whether they have left."""
 
     name: str
     debt: int = 0
     pots: list[Pot] = field(default_factory=list)
     merged_into: "Person | None" = None
     home: int | None = None
+    has_left: bool = False
 
     def available(self, at: datetime) -> int:
         return sum(pot.free(at) for pot in self.pots)
@@ -192,6 +193,23 @@ class Paper:
         for one in self.people:
             if one.merged_into is double or one is double:
                 one.merged_into = kept
+
+    def leave(self, who: Person, pledges: Iterable["Pledge"], at: datetime, *, order: Sequence[UUID]) -> None:
+        """What is held is let go of, what was lent goes back, and nothing is left, owed or shared."""
+        for pledge in pledges:
+            self.let_go(pledge, spent=False)
+            self.hand_back(pledge, order=order)
+        who.home, who.has_left = None, True
+        self.empty(at)
+
+    def empty(self, at: datetime) -> None:
+        """Whatever those who have left still have or owe, or have or owe again, is gone at once."""
+        for who in self.people:
+            if who.has_left:
+                if owed := who.debt:
+                    self.earn(who, owed, at)
+                for pot in who.pots:
+                    pot.left = 0
 
     # ── holds ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from members import ledger
 from members.ledger import NotEnoughPoints
 from members.models import Allocation, Hold, LedgerEntry, Member
-from members.services import households
+from members.services import closing, households
 from members.services import points as service
 from members.services.enrolment import IdentifierTaken, NewMember, enrol, merge_members
 from members.services.points import HoldSettled
@@ -31,7 +31,7 @@ from tests.proof.record import Record, often
 
 SEED = 2
 EXAMPLES, STEPS = often(30, 2000), often(50, 100)
-MOST_PEOPLE = 5
+MOST_PEOPLE = 6
 EXPIRY = {"policy": "rolling", "months": 1}
 CLUBS: dict[str, dict[str, Any]] = {
     "nobody may owe": {},
@@ -39,7 +39,7 @@ CLUBS: dict[str, dict[str, Any]] = {
     "some may be owed": {"may_owe": True, "debt_limit": 150},
 }
 DEEDS = (
-    "enrol", "enrol_twice", "merge", "household", "household", "leave", "wait", "wait", "wait", "buy", "buy", "buy",
+    "enrol", "enrol_twice", "merge", "close", "household", "household", "leave", "wait", "wait", "wait", "buy", "buy", "buy",
     "bring_back", "bring_back", "lapse", "give", "deduct", "transfer", "transfer", "again", "hold", "hold", "redeem",
     "redeem", "settle", "settle", "refund", "refund",
 )  # fmt: skip
@@ -67,6 +67,7 @@ class Lives(RuleBasedStateMachine):
         self.homes: dict[int, UUID] = {}
         self.once: tuple[Callable[[int], Any], type[Exception]] | None = None
         self.seen = UUID(int=0)
+        self.looked: dict[Person, tuple[datetime, Sequence[int]]] = {}
         for _member in range(3):
             self._enrol(f"{self.name} {len(self.members)}")
 
@@ -88,7 +89,11 @@ class Lives(RuleBasedStateMachine):
         self._deed("enrol", None, lambda: self._enrol(f"{self.name} {len(self.members)}"))
 
     def enrol_twice(self, who: int, other: int, amount: int) -> None:
-        taken = self.paper.people[who % len(self.members)].name
+        known = self.paper.people[who % len(self.members)]
+        if known.now.has_left:
+            # Their name is free again.
+            return
+        taken = known.name
         self._deed("enrol twice", IdentifierTaken, lambda: self._enrol(taken))
 
     def merge(self, who: int, other: int, amount: int) -> None:
@@ -102,6 +107,18 @@ class Lives(RuleBasedStateMachine):
         )  # fmt: skip
         if done:
             self.paper.merge(one, double, self.now, order=self._arrived())
+
+    def close(self, who: int, other: int, amount: int) -> None:
+        one, reason = self.paper.people[who % len(self.members)], "" if amount % 7 == 0 else "Moves away"
+        if len(self._active()) < 3 and reason and one.merged_into is None and not one.has_left:
+            return
+        mine = [pledge for pledge, _hold in self.pledges if pledge.owner is one and pledge.state == "held"]
+        done = self._deed(
+            "close", Refused if one.merged_into or not reason else None,
+            lambda: closing.close_member(member_id=self._id(one), reason=reason, at=self.now, zone=BERLIN, by=None),
+        )  # fmt: skip
+        if done and not one.has_left:
+            self.paper.leave(one, mine, self.now, order=self._arrived())
 
     def household(self, who: int, other: int, amount: int) -> None:
         one, mate = self._person(who), self._person(other)
@@ -174,6 +191,7 @@ class Lives(RuleBasedStateMachine):
             worth = {(0, 1): half, (0, 2): sale.worth, (1, 1): sale.worth - half}[sale.back, pieces]
             sale.back += pieces
             self.paper.take_back(one, worth, self.now, sale.pot)
+            self.paper.empty(self.now)
 
     def lapse(self, who: int, other: int, amount: int) -> None:
         lapsed = self._deed("expire", None, lambda: (expire(at=self.now), expire(at=self.now)))
@@ -207,7 +225,7 @@ class Lives(RuleBasedStateMachine):
                 reason="A gift", at=self.now, zone=BERLIN,
             )  # fmt: skip
 
-        wrong = giver is taker or taker.merged_into is not None
+        wrong = giver is taker or taker.merged_into is not None or taker.has_left
         fits = giver.available(self.now) >= amount
         if self._deed("transfer", Refused if wrong else None if fits else NotEnoughPoints, lambda: send(amount)):
             self.paper.send(giver, taker, amount, self.now)
@@ -270,8 +288,10 @@ class Lives(RuleBasedStateMachine):
         self.paper.let_go(pledge, spent=end == "captured")
         if end == "voided":
             self.paper.hand_back(pledge, order=self._arrived())
+            self.paper.empty(self.now)
             return
         order = list(Allocation.objects.filter(entry=done).order_by("pk").values_list("lot_id", flat=True))
+        assert {pot.place for pot, _part in pledge.parts} == set(order), "Other lots were spent than those pinned."
         parts = sorted(pledge.parts, key=lambda part: order.index(part[0].place))
         self.spends.append((Spend(pledge.owner, parts), done.pk))
 
@@ -293,6 +313,7 @@ class Lives(RuleBasedStateMachine):
 
         self._deed("refund" if whole else "refund in parts", None, give_back)
         self.paper.restore(spend, amount, self.now, order=self._arrived())
+        self.paper.empty(self.now)
 
     # ── telling and comparing ───────────────────────────────────────────────────────────────────────────────────
 
@@ -322,10 +343,19 @@ class Lives(RuleBasedStateMachine):
         found = {entry: (member, left, held) for member, entry, _gave, left, held, _from, _to in lots}
         drawn = {pot.place: (self._id(one), pot.left, pot.held) for one in self.paper.people for pot in one.pots}
         assert found == drawn
-        for one, member in self.members.items():
-            sight = balance_of(member, at=self.now) if one.pots or one.debt else None
-            assert sight is None or (sight.balance, sight.available, sight.held, sight.debt) == balance(one, self.now)
+        self._look_at_balances()
         self.seen = max([self.seen, *found])
+
+    def _look_at_balances(self) -> None:
+        """What is stored of everybody; and what queries say of those for whom it, or the time, is another than before."""
+        stored = {member: (total, debt) for member, total, debt in self._rows(_BALANCES)}
+        for one, member in self.members.items():
+            wanted = balance(one, self.now)
+            assert stored.get(member.pk, (0, 0)) == (wanted[0], wanted[3])
+            if self.looked.get(one) != (self.now, wanted) and (one.pots or one.debt):
+                sight = balance_of(member, at=self.now)
+                assert (sight.balance, sight.available, sight.held, sight.debt) == wanted
+                self.looked[one] = self.now, wanted
 
     def _place_new_pots(self) -> list[Any]:
         """Tell pots that are new on paper which lots they are; all lots there are."""
@@ -373,7 +403,7 @@ class Lives(RuleBasedStateMachine):
         return member
 
     def _active(self) -> list[Person]:
-        return [one for one in self.paper.people if one.merged_into is None]
+        return [one for one in self.paper.people if one.merged_into is None and not one.has_left]
 
     def _person(self, place: int) -> Person:
         active = self._active()
@@ -390,6 +420,9 @@ _LOTS = """
     SELECT a.member_id, l.entry_id, e.amount, l.remaining, l.held, l.available_at, l.expires_at
     FROM members_lot l JOIN members_pointsaccount a ON a.id = l.account_id JOIN members_ledgerentry e ON e.id = l.entry_id
     WHERE a.member_id = ANY(%(members)s::uuid[]) ORDER BY l.entry_id
+"""
+_BALANCES = """
+    SELECT a.member_id, a.balance, a.debt FROM members_pointsaccount a WHERE a.member_id = ANY(%(members)s::uuid[])
 """
 _STATE = """
     SELECT m.id, m.status, m.merged_into_id, a.balance, a.in_lots, a.debt,

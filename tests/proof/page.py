@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TITLES: Mapping[str, str] = {
+    "R01": "Books are balanced and only added to: the database refuses all else",
     "R02": "Random lives of members: the services do what a plain model on paper says",
     "R03": "Eight processes move points among eight members, and every read finds them all",
     "R04": "What is asked for many times at once is given once",
@@ -22,6 +23,13 @@ TITLES: Mapping[str, str] = {
     "R40": "Workers are killed in the middle of their work",
     "R41": "Redis is emptied, killed, away, unwilling or full",
     "R42": "PostgreSQL is restarted, killed, away or impatient",
+}
+# What a page of passed tests must not make one believe.
+LIMITS: Mapping[str, str] = {
+    "R42": "There is one PostgreSQL and none to fail over to. While it is away, callers are told 503 with Retry-After and"
+    " nothing is recorded for them; asked again with the same key after its return, each deed has its one effect, and the"
+    " first requests are answered. Swapping to a promoted standby has not been tried here: the application knows one"
+    " address, and reconnects to whatever answers there.",
 }
 PASSED, FAILED, NOT_REACHED = "passed", "FAILED", "not reached"
 
@@ -69,6 +77,19 @@ class Proof:
             found[note["what"]] = (count + note["count"], _join(figures, note["figures"]))
         return found
 
+    @property
+    def held(self) -> dict[str, tuple[int, bool]]:
+        """What held by the words of a test that says no more, in how many cases or random examples."""
+        found: dict[str, tuple[int, bool]] = {}
+        for note in self._notes("held"):
+            found[note["what"]] = (found.get(note["what"], (0, False))[0] + note["count"], note["examples"])
+        return found
+
+    @property
+    def count(self) -> int:
+        """How much was tried in all."""
+        return sum(count for count, _figures in self.tried.values()) + sum(count for count, _e in self.held.values())
+
     def _notes(self, kind: str) -> list[dict[str, Any]]:
         passed = [test for test in self.tests.values() if test.outcome == PASSED]
         return [note for test in passed for note in test.notes if note["kind"] == kind]
@@ -91,14 +112,12 @@ def read(lines: Iterable[Mapping[str, Any]]) -> dict[str, Proof]:
     """The proofs that the lines of a record tell of, by requirement, in order."""
     proofs = {requirement: Proof(requirement) for requirement in TITLES}
     for line in lines:
-        proof = proofs.get(line["requirement"] or "")
-        if proof is None:
-            continue
-        test = proof.tests[line["test"]]
-        if line["kind"] == "ended":
-            _end(test, line)
-        elif line["kind"] != "found":
-            test.notes.append(dict(line))
+        for proof in filter(None, map(proofs.get, line["requirements"])):
+            test = proof.tests[line["test"]]
+            if line["kind"] == "ended":
+                _end(test, line)
+            elif line["kind"] != "found":
+                test.notes.append(dict(line))
     return proofs
 
 
@@ -122,7 +141,7 @@ def write(proofs: Mapping[str, Proof], *, commit: str, date: str, form: str) -> 
 
 def _table(proofs: Sequence[Proof]) -> str:
     rows = [
-        f"| {p.requirement} | {TITLES[p.requirement]} | {len(p.tests)} | {sum(count for count, _f in p.tried.values()):,} "
+        f"| {p.requirement} | {TITLES[p.requirement]} | {len(p.tests)} | {p.count:,} "
         f"| {len(p.caught)} | {p.seconds:,.0f} | {p.result} |"
         for p in proofs
     ]
@@ -133,11 +152,17 @@ def _table(proofs: Sequence[Proof]) -> str:
 def _chapter(proof: Proof) -> str:
     lines = [f"## {proof.requirement} · {TITLES[proof.requirement]}", ""]
     lines += [f"- Tried: {count:,} {what}{_figures(figures)}" for what, (count, figures) in proof.tried.items()]
+    lines += [f"- Held: {what}{_how_often(count, of_examples)}" for what, (count, of_examples) in proof.held.items()]
     lines += [f"- Caught: {broken}" for broken in proof.caught]
     lines += [f"- {FAILED}: `{name}`" for name, test in proof.tests.items() if test.outcome == FAILED]
+    lines += [f"- Not proved: {LIMITS[proof.requirement]}"] if proof.requirement in LIMITS else []
     outcomes = Counter(test.outcome for test in proof.tests.values())
     left = f", {outcomes[NOT_REACHED]} not reached" if outcomes[NOT_REACHED] else ""
     return "\n".join([*lines, f"- {outcomes[PASSED]} of {len(proof.tests)} tests passed{left}", ""])
+
+
+def _how_often(count: int, of_examples: bool) -> str:
+    return f" ({count:,} {'random examples' if of_examples else 'cases'})" if count > 1 else ""
 
 
 def _figures(figures: Mapping[str, str]) -> str:

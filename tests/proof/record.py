@@ -10,7 +10,9 @@ import pytest
 
 PROVING = os.environ.get("PROVE") == "1"
 _SHARE = min(1.0, float(os.environ.get("PROVE_SHARE", "1")))
-_NUMBER = re.compile(r"::test_r(\d\d)_")
+_NUMBERS = re.compile(r"::test_((?:r\d\d_)+)")
+# Tests that wrote something themselves, and what kind of it.
+spoke: set[tuple[str, str]] = set()
 
 
 def often(short: int, long: int) -> int:
@@ -18,10 +20,10 @@ def often(short: int, long: int) -> int:
     return max(short, round(long * _SHARE)) if PROVING else short
 
 
-def requirement_of(test: str) -> str | None:
-    """The number in the quality bar that a test's name tells: R03 of test_r03_…; None for tests that prove none."""
-    found = _NUMBER.search(test)
-    return f"R{found[1]}" if found else None
+def requirements_of(test: str) -> list[str]:
+    """The numbers in the quality bar that a test's name tells: R07 and R10 of test_r07_r10_…; none for other tests."""
+    found = _NUMBERS.search(test)
+    return [one.upper() for one in found[1].strip("_").split("_")] if found else []
 
 
 class Record:
@@ -39,7 +41,8 @@ class Record:
         self._write("caught", broken=broken)
 
     def _write(self, kind: str, **told: Any) -> None:
-        line = json.dumps({"kind": kind, "test": self.test, "requirement": requirement_of(self.test), **told})
+        spoke.add((self.test, kind))
+        line = json.dumps({"kind": kind, "test": self.test, "requirements": requirements_of(self.test), **told})
         print(line)  # noqa: T201
         write_line(line)
 
@@ -49,6 +52,11 @@ def write_line(line: str) -> None:
     if path := os.environ.get("PROOF_RECORD"):
         with Path(path).open("a") as file:
             file.write(line + "\n")
+
+
+def here() -> Record:
+    """The record of the test that runs now, for tests that run without our fixtures too."""
+    return Record(os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0])
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -15,8 +15,9 @@ from tenants.models import Client
 from tests.live import RedisServer, wait_until
 from tests.loyalty_saas.shops import sale
 from tests.members.world import new_member, points
+from tests.proof.bank import Bank
 from tests.proof.callers import Caller
-from tests.proof.record import Record, often
+from tests.proof.record import PROVING, Record, often
 from tests.proof.servers import House, Supervised
 
 SEED = 40
@@ -36,8 +37,10 @@ def worker(house: House, house_redis: RedisServer, tmp_path: Path) -> Iterator[S
 
 
 def test_r40_jobs_are_done_once_while_children_and_whole_workers_are_killed(
-    shop: Client, till: Caller, worker: Supervised, proof_record: Record
+    shop: Client, till: Caller, worker: Supervised, found_shop: Callable[[str], Client], proof_record: Record
 ) -> None:
+    bank = Bank(found_shop("Bank"), seed=SEED) if PROVING else None
+    opened = bank.open(processes=2, seconds=KILLS * (PACE + 1)) if bank else None
     chance, jobs, kills = Random(SEED), Jobs(till), Counter[str]()
     worker.keep_up()
     wait_until(worker.children, what="a worker's children")
@@ -55,11 +58,15 @@ def test_r40_jobs_are_done_once_while_children_and_whole_workers_are_killed(
     wait_until(lambda: not waiting(), what="all done", seconds=AFTERWARDS)
 
     jobs.judge()
+    tally = opened.close() if opened else None
+    assert tally is None or tally.wrong == []
     assert kills["children"] >= max(1, KILLS // 4)
     proof_record.tried(
         jobs.sent, "jobs that move points, each done once", seed=SEED, killed_children=kills["children"],
         killed_workers=kills["whole workers"], stuck=0,
     )  # fmt: skip
+    if tally:
+        proof_record.tried(tally.done.total(), "deeds of the bank meanwhile", seed=SEED, wrong_totals=0)
 
 
 class Jobs:

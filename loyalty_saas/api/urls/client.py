@@ -3,6 +3,7 @@
 from django.urls import include, path, re_path
 
 from loyalty_saas.api.activities import Activities, OneActivity
+from loyalty_saas.api.closing import MemberClose
 from loyalty_saas.api.front import Description, Elsewhere, ProblemMeaning
 from loyalty_saas.api.households import HouseholdMembers, Households, OneHousehold, OneHouseholdMember
 from loyalty_saas.api.liability import Liability
@@ -10,6 +11,7 @@ from loyalty_saas.api.members import MemberConsents, MemberIdentifiers, MemberMe
 from loyalty_saas.api.points import Adjustments, MemberBalance, MemberLedger, MemberTier
 from loyalty_saas.api.program import Figures, Locations, ParkedReturns, TheProgram
 from loyalty_saas.api.purchases import OnePurchase, PurchasePreview, Purchases
+from loyalty_saas.api.replays import OneReplay, Replays
 from loyalty_saas.api.rewards import CaptureRedemption, MemberOffer, OneRedemption, Redemptions, Rewards, VoidRedemption
 from loyalty_saas.api.tier_grants import MemberTierGrant
 from loyalty_saas.api.transfers import Transfers
@@ -34,6 +36,7 @@ _v1 = [
     path("members/<str:member>/identifiers", MemberIdentifiers.as_view(), name="member-identifiers"),
     path("members/<str:member>/consents", MemberConsents.as_view(), name="member-consents"),
     path("members/<str:member>/merge", MemberMerge.as_view(), name="member-merge"),
+    path("members/<str:leaver>/close", MemberClose.as_view(), name="member-close"),
     path("adjustments", Adjustments.as_view(), name="adjustments"),
     path("transfers", Transfers.as_view(), name="transfers"),
     path("households", Households.as_view(), name="households"),
@@ -46,6 +49,8 @@ _v1 = [
     path("redemptions/<str:redemption>/capture", CaptureRedemption.as_view(), name="redemption-capture"),
     path("redemptions/<str:redemption>/void", VoidRedemption.as_view(), name="redemption-void"),
     path("program", TheProgram.as_view(), name="program"),
+    path("program/replays", Replays.as_view(), name="replays"),
+    path("program/replays/<str:replay>", OneReplay.as_view(), name="replay"),
     path("figures", Figures.as_view(), name="figures"),
     path("figures/liability", Liability.as_view(), name="liability"),
     path("locations", Locations.as_view(), name="locations"),

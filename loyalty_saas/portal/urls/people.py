@@ -4,6 +4,7 @@ from django.urls import path
 
 from loyalty_saas.portal.views import (
     approvals,
+    closing,
     households,
     imports,
     liability,
@@ -49,6 +50,7 @@ urlpatterns = [
     path("approvals/<uuid:request_id>/refuse/", approvals.refuse, name="approval_refuse"),
     path("approvals/<uuid:request_id>/withdraw/", approvals.withdraw, name="approval_withdraw"),
     path("members/<uuid:member_id>/merge/", member_changes.merge, name="merge"),
+    path("members/<uuid:member_id>/close/", closing.close, name="close"),
     path("members/<uuid:member_id>/tier/", tier_grants.tier_grant, name="tier_grant"),
     path("members/<uuid:member_id>/tier/take-back/", tier_grants.take_back, name="tier_take_back"),
     path("members/<uuid:member_id>/card/", member_changes.card_link, name="card_link"),
