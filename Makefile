@@ -56,7 +56,7 @@ bench: ## Run the benchmarks (NAME=one), each against a bare baseline in the sam
 
 mutate: ## Change rules and ledger one operator at a time; the tests must notice (NAME=rules|ledger, SAMPLE=300)
 	@sh -c "$$SETUP" setup base servers dev
-	@for name in $${NAME:-rules ledger}; do $(BIN)/python -m tests.mutation $$name $${SAMPLE:+--sample $$SAMPLE} || exit 1; done
+	@for name in $${NAME:-rules ledger}; do $(BIN)/python -m tests.mutation $$name $${SAMPLE:+--sample $$SAMPLE} $${SEED:+--seed $$SEED} || exit 1; done
 
 prove: ## Prove the ledger at length (MINUTES=20 for less) and write docs/proof.md
 	@sh -c "$$SETUP" setup base servers dev

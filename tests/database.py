@@ -21,6 +21,8 @@ STATE = Path(__file__).resolve().parent.parent / ".state" / "test"
 # Tests crash servers, but never the machine.
 FAST = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 _ALONE = 4_812_077_136
+# A database that stands already, and stays, for many short runs one after the other (tests/mutation_worker.py).
+KEPT = "KEPT_DATABASE"
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,16 @@ def choose() -> Run:
         _hurry(servers.superuser_url)
         database_url = database_url or servers.database_url
         redis_url = redis_url or _own_redis_database(servers.redis_url)
-    name = f"test_{secrets.token_hex(4)}"
+    name = os.environ.get(KEPT) or f"test_{secrets.token_hex(4)}"
     return Run(database_url, name, redis_url, tempfile.mkdtemp(prefix="loyalty-test-media-"))
 
 
 @contextmanager
 def database(run: Run) -> Iterator[None]:
     """The run's empty database, kept from others by an open connection, dropped with its roles at the end."""
+    if run.database == os.environ.get(KEPT):
+        yield
+        return
     with _alone(run) as server:
         for abandoned in _abandoned(server):
             _drop(server, abandoned)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Final, Literal, TypeAlias
 
-from programs.rules.domains import can_meet, covers_in_time, named, scope_of, weekdays_of
+from programs.rules.domains import can_meet, covers_in_time, minutes_of, named, scope_of
 from programs.rules.effects import scale
 from programs.rules.specs import ProgramSpec, RuleSpec
 
@@ -70,7 +70,7 @@ def _never(rules: Sequence[RuleSpec], today: date) -> Iterator[Conflict]:
             yield Conflict("contradiction", (path, *at), (rule.code,), {"field": contradictions[0]})
         elif rule.valid_until is not None and rule.valid_until < today:
             yield Conflict("over", (path, f"{path}.valid_until"), (rule.code,), {"day": rule.valid_until.isoformat()})
-        elif not weekdays_of(rule):
+        elif not minutes_of(rule):
             yield Conflict("no_time", (path, f"{path}.schedule"), (rule.code,))
         elif shadow := next((one for one in enumerate(rules) if _shadows(one[1], rule)), None):
             yield Conflict("shadowed", (path, f"rules[{shadow[0]}]"), (rule.code, shadow[1].code))

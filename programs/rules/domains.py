@@ -17,7 +17,9 @@ _WHOLE: Final[Mapping[str, frozenset[Value]]] = {
     "first_purchase": frozenset({True, False}),
 }
 _ANY_LINE: Final = frozenset({"category", "sku"})
-_EVERY_DAY: Final = frozenset(range(1, 8))
+_HOURS: Final = 24 * 60
+_HOUR: Final = (1 << 60) - 1
+_WEEK: Final = (1 << 7 * _HOURS) - 1
 _END: Final = Decimal("Infinity")
 Key: TypeAlias = tuple[str, str]
 
@@ -63,6 +65,8 @@ class Domain:
         """Whether no value is left."""
         if self.low > self.high or (self.low == self.high and (self.open_low or self.open_high)):
             return True
+        if self.low == self.high and self.low in self.barred:
+            return True
         return self.allowed is not None and not any(self._lets(value) for value in self.allowed)
 
     def covers(self, other: Domain) -> bool:
@@ -70,7 +74,7 @@ class Domain:
         if other.allowed is not None:
             mine = self.allowed
             return all(self._lets(one) and (mine is None or one in mine) for one in other.allowed if other._lets(one))
-        if self.allowed is not None or not self.barred <= other.barred:
+        if self.allowed is not None or any(other._lets(value) for value in self.barred):
             return False
         above = self.low < other.low or (self.low == other.low and (not self.open_low or other.open_low))
         below = self.high > other.high or (self.high == other.high and (not self.open_high or other.open_high))
@@ -163,24 +167,32 @@ def scope_of(rule: RuleSpec) -> Scope:
 # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def weekdays_of(rule: RuleSpec) -> frozenset[Value]:
-    """Return the ISO weekdays on which a rule can fire, by its schedule and conditions."""
-    days = frozenset(rule.schedule.weekdays) if rule.schedule else _EVERY_DAY
-    domain = scope_of(rule).fields.get(("sale", "weekday"))
-    return frozenset(day for day in days if domain is None or domain.covers(Domain(allowed=frozenset({day}))))
+def minutes_of(rule: RuleSpec) -> int:
+    """Return the minutes of a week, a bit each, at which a rule can fire by its schedule and conditions."""
+    fields = scope_of(rule).fields
+    days = _let_through(fields.get(("sale", "weekday")), range(1, 8))
+    hours = _let_through(fields.get(("sale", "hour")), range(24))
+    by_conditions = sum(_HOUR << _HOURS * (day - 1) + 60 * hour for day in days for hour in hours)
+    return by_conditions & _open_minutes(rule.schedule)
 
 
-def hours_of(schedule: Schedule | None) -> frozenset[int]:
-    """Return the minutes of a day, in quarters of an hour, at which a schedule is open."""
-    if schedule is None or schedule.starts is None or schedule.ends is None:
-        return frozenset(range(96))
-    starts = (schedule.starts.hour * 60 + schedule.starts.minute) // 15
-    ends = -(-(schedule.ends.hour * 60 + schedule.ends.minute) // 15)
-    return (
-        frozenset(range(starts, ends))
-        if schedule.starts < schedule.ends
-        else frozenset({*range(starts, 96), *range(ends)})
-    )
+def _let_through(domain: Domain | None, values: Iterable[int]) -> list[int]:
+    return [value for value in values if domain is None or domain.covers(Domain(allowed=frozenset({value})))]
+
+
+def _open_minutes(schedule: Schedule | None) -> int:
+    """Hours past midnight belong to the day before, those of a Sunday to the week's first day."""
+    if schedule is None:
+        return _WEEK
+    starts, ends = 0, _HOURS
+    if schedule.starts is not None and schedule.ends is not None:
+        starts, ends = (at.hour * 60 + at.minute for at in (schedule.starts, schedule.ends))
+        ends += 0 if starts < ends else _HOURS
+    of_one_day = (1 << ends) - (1 << starts)
+    found = 0
+    for day in schedule.weekdays:
+        found |= of_one_day << _HOURS * (day - 1)
+    return (found | found >> 7 * _HOURS) & _WEEK
 
 
 def meet_in_time(one: RuleSpec, other: RuleSpec) -> bool:
@@ -189,7 +201,7 @@ def meet_in_time(one: RuleSpec, other: RuleSpec) -> bool:
     ends = [rule.valid_until for rule in (one, other) if rule.valid_until]
     if starts and ends and max(starts) > min(ends):
         return False
-    return bool(weekdays_of(one) & weekdays_of(other)) and bool(hours_of(one.schedule) & hours_of(other.schedule))
+    return bool(minutes_of(one) & minutes_of(other))
 
 
 def covers_in_time(one: RuleSpec, other: RuleSpec) -> bool:
@@ -198,11 +210,7 @@ def covers_in_time(one: RuleSpec, other: RuleSpec) -> bool:
         return False
     if one.valid_until and (not other.valid_until or one.valid_until < other.valid_until):
         return False
-    if one.schedule is None:
-        return True
-    return one.schedule == other.schedule or (
-        one.schedule.starts is None and weekdays_of(other) <= frozenset(one.schedule.weekdays)
-    )
+    return not minutes_of(other) & ~_open_minutes(one.schedule)
 
 
 _SALE: Final = frozenset({"line", "purchase", "visit"})

@@ -72,7 +72,7 @@ def is_wide(rules: Sequence[RuleSpec], bounds: Bounds) -> bool:
     asked, most = on_sales(rules), dict[str, int]()
     for rule in asked:
         value = _most_value(rule, asked, bounds, most)
-        points, per = rate(rule)
+        points, per = (1, 1) if rule.effect.kind == "table" else rate(rule)
         most[rule.code] = points * value // per + bounds.lines + 1
         if 2 * points * value + 2 * per >= _MOST or most[rule.code] >= _MOST:
             return True

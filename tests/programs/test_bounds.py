@@ -1,13 +1,15 @@
 """Where each field of a program document ends: the last value that is taken, and the first that is refused."""
 
 import copy
+from dataclasses import FrozenInstanceError, fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from programs.rules import LIMIT, ProgramError, parse_program
+from programs.rules import LIMIT, ProgramError, parse_program, specs
 from programs.rules.arithmetic import is_number, thousandths
+from programs.rules.specs import Caps, Effect, ExpirySpec, OfferSpec, RewardSpec, RuleSpec, TierSpec, UnitSpec
 
 RULE: dict[str, Any] = {
     "code": "base",
@@ -128,7 +130,7 @@ def test_a_condition_takes_its_last_value_and_refuses_the_next(field: str, op: s
     assert any(problem.startswith("rules[0].conditions[0].value") for problem in problems)
 
 
-@pytest.mark.parametrize(("part", "most"), [("units", 20), ("rewards", 500), ("offers", 500)])
+@pytest.mark.parametrize(("part", "most"), [("units", 20), ("rules", 200), ("rewards", 500), ("offers", 500)])
 def test_a_document_has_so_many_parts_and_no_more(part: str, most: int) -> None:
     def parts(count: int) -> dict[str, Any]:
         (first,) = DOCUMENT[part]
@@ -151,3 +153,44 @@ def test_numbers_end_at_ten_to_the_fifteenth_on_both_sides() -> None:
     assert is_number(Decimal(LIMIT))
     assert not is_number(Decimal(LIMIT) + Decimal("0.001"))
     assert [thousandths(Decimal(text)) for text in ("1.0009", "-1.0001", "0")] == [1000, -1001, 0]
+
+
+@pytest.mark.parametrize("field", ["foo.bar", "properties", "properties.", "properties.a b", "propertiesbar", "", 5])
+def test_a_condition_asks_only_for_what_a_deed_has(field: Any) -> None:
+    assert "rules[0].conditions[0].field" in refused(with_condition(field, "eq", 1))
+
+
+@pytest.mark.parametrize(
+    "spec", [kind for kind in vars(specs).values() if isinstance(kind, type) and is_dataclass(kind)]
+)
+def test_what_a_program_says_stays_as_it_was_read(spec: type) -> None:
+    made: Any = object.__new__(spec)
+    for one in fields(spec):
+        with pytest.raises(FrozenInstanceError):
+            setattr(made, one.name, None)
+
+
+@pytest.mark.parametrize("kind", [UnitSpec, Effect, TierSpec, RewardSpec, OfferSpec, RuleSpec, ExpirySpec, Caps])
+def test_the_parts_of_a_program_are_named_where_they_are_made(kind: Any) -> None:
+    with pytest.raises(TypeError, match="positional"):
+        kind("one", "two")
+
+
+def test_of_several_levels_that_are_none_the_first_is_named() -> None:
+    with pytest.raises(ProgramError) as caught:
+        parse_program(with_condition("tier", "in", ["silver", "x", "y"]))
+    (problem,) = caught.value.problems
+    assert problem.path == "rules[0].conditions[0].value"
+    assert "and x is not" in problem.message
+
+
+def test_a_number_has_three_places_and_no_more() -> None:
+    for given_as in (str, Decimal):
+        parse_program(with_condition("quantity", "gte", given_as("2.125")))
+        assert "rules[0].conditions[0].value" in refused(with_condition("quantity", "gte", given_as("2.1250")))
+
+
+def test_rules_of_one_group_are_of_one_kind_wherever_they_stand() -> None:
+    rules = [RULE, {**RULE, "code": "b", "group": "g"}, {**RULE, "code": "c"},
+             {**RULE, "code": "d", "group": "g", "trigger": "line"}]  # fmt: skip
+    assert refused({**DOCUMENT, "rules": rules}) == ["rules[3].group"]

@@ -50,6 +50,10 @@ def by_line(code: str, **given: Any) -> RuleSpec:
 
 BOOKS, TOYS = when("category", "eq", "books"), when("category", "eq", "toys")
 DOUBLE = Effect(kind="multiplier", factor=Decimal(2), of=("a",))
+EVERY = Effect(kind="multiplier", factor=Decimal(2))
+EACH = Effect(kind="per_quantity", points=1, per=1)
+STEPS = Effect(kind="table", steps=((0, 0), (1, 5), (2, 9)))
+HIGHER = Effect(kind="table", steps=((2, 9),))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +73,40 @@ DOUBLE = Effect(kind="multiplier", factor=Decimal(2), of=("a",))
                       by_line("b", group="g")], [("shadowed", ("b", "a"))], id="a higher rate"),
         pytest.param([by_line("a", group="g", conditions=(BOOKS,)), by_line("b", group="g", conditions=(TOYS,))],
                      [], id="never on one line"),
+        pytest.param([rule("a", group="g", priority=1, effect=STEPS), rule("b", group="g", effect=STEPS)],
+                     [("shadowed", ("b", "a"))], id="the same table"),
+        pytest.param([rule("a", group="g", priority=1, effect=STEPS), rule("b", group="g", effect=HIGHER)],
+                     [], id="a table that begins later"),
+        pytest.param([rule("a", group="g", priority=1, effect=STEPS), rule("b", group="g")], [],
+                     id="a table that may give nothing"),
+        pytest.param([by_line("a", group="g", priority=1, effect=EACH), by_line("b", group="g")], [],
+                     id="by pieces and by amount"),
+        pytest.param([by_line("a", group="g", priority=1, remainder="carry"), by_line("b", group="g")], [],
+                     id="carries"),
+        pytest.param([by_line("a", group="g", priority=1), by_line("b", group="g", remainder="carry")], [],
+                     id="the weaker carries"),
+        pytest.param([by_line("a", group="g", priority=1), by_line("b", group="g", rounding="up")], [],
+                     id="the weaker rounds up"),
+        pytest.param([by_line("a", group="g", priority=1, rounding="up"), by_line("b", group="g")],
+                     [("shadowed", ("b", "a"))], id="the stronger rounds up"),
+        pytest.param([by_line("a", group="g", priority=1, rounding="nearest"), by_line("b", group="g")], [],
+                     id="rounded in another way"),
+        pytest.param([by_line("a", group="g", priority=1), by_line("b", group="g")],
+                     [("shadowed", ("b", "a"))], id="just the same rate"),
+        pytest.param([rule("a", group="g", priority=1), rule("b", group="h")], [], id="groups apart"),
+        pytest.param([rule("a", group="g", priority=1, trigger="visit"), rule("b", group="g")], [],
+                     id="another trigger comes first"),
+        pytest.param([rule("a", effect=STEPS, caps=Caps(budget=4))], [("cap_below_one", ("a",))],
+                     id="cap below the least step"),
+        pytest.param([rule("a", effect=STEPS, caps=Caps(budget=5))], [], id="cap of the least step"),
+        pytest.param([rule("a", caps=Caps(per_member=MemberCap(period="day", points=9), budget=3))],
+                     [("cap_below_one", ("a",))], id="two caps below ten are told once"),
+        pytest.param([by_line("a"), by_line("b", effect=EACH)], [], id="by amount and by pieces beside"),
+        pytest.param([by_line("a"), by_line("b", trigger="purchase")], [("twice", ("a", "b"))], id="line and sale"),
+        pytest.param([rule("a", trigger="birthday"), rule("b"), rule("m", effect=EVERY)], [],
+                     id="multiplies one of two"),
+        pytest.param([rule("a", trigger="birthday"), rule("b", unit="stamps"), rule("m", effect=EVERY)],
+                     [("apart", ("m", "a"))], id="multiplies nothing of its unit"),
         pytest.param([rule("a", group="g", conditions=(BOOKS,)), rule("b", group="g", conditions=(TOYS,))],
                      [("tie", ("a", "b"))], id="one sale may hold both"),
         pytest.param([rule("a", group="g", schedule=Schedule(weekdays=(1,))),
@@ -136,6 +174,14 @@ def test_tier_beyond_all_that_can_be_earned() -> None:
     assert found(once, tiers=tiers(51)) == [("unreachable", ("gold",))]
     assert found(once, tiers=tiers(50)) == []
     assert found(once, rule("b"), tiers=tiers(51)) == []
+    # Stamps are another matter, and what comes again each month has no end.
+    assert found(once, rule("b", unit="stamps"), tiers=tiers(51)) == [("unreachable", ("gold",))]
+    monthly = rule("b", caps=Caps(per_member=MemberCap(period="month", points=50)))
+    assert found(once, monthly, tiers=tiers(500)) == []
+    more = rule("b", caps=Caps(per_member=MemberCap(period="ever", points=25)))
+    assert [found(once, more, tiers=tiers(enter)) for enter in (75, 76)] == [[], [("unreachable", ("gold",))]]
+    spent = TierSetSpec(basis="spend", levels=tiers(51).levels)
+    assert found(once, tiers=spent) == []
 
 
 def test_paths_lead_to_the_places() -> None:
@@ -143,3 +189,12 @@ def test_paths_lead_to_the_places() -> None:
                      today=TODAY)  # fmt: skip
 
     assert told[0].paths == ("rules[1]", "rules[1].conditions[0]", "rules[1].conditions[1]")
+
+
+def test_hints_come_after_all_that_is_hardly_meant_so_each_by_the_order_of_the_rules() -> None:
+    many = [by_line("a"), by_line("b"), *(rule(f"r{n}", conditions=(BOOKS, when("category", "ne", "books")))
+                                          for n in range(10))]  # fmt: skip
+    told = conflicts(program(*many), today=TODAY)
+
+    assert [one.codes[0] for one in told] == [*(f"r{n}" for n in range(10)), "a"]
+    assert [one.is_hint for one in told] == [False] * 10 + [True]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from random import Random
@@ -24,9 +25,10 @@ from programs.rules import (
 from programs.rules import tiers as under_test
 from programs.rules.specs import DOWNGRADES, TIER_PERIODS, TierSpec
 from programs.rules.tiers import leaves_on
+from tests.proof.record import here, often
 
 JOINED = date(2024, 2, 29)
-HISTORIES = 5000 if os.environ.get("PROVE") else 400
+HISTORIES = often(400, 5000)
 Day = tuple[date, int]
 
 
@@ -268,6 +270,7 @@ def violations(lead: Lead, *, seed: int, histories: int) -> Iterator[str]:
 def test_r12_one_more_earn_anywhere_never_lowers_a_tier() -> None:
     seed = int(os.environ.get("SEED", "12"))
     assert list(violations(standing, seed=seed, histories=HISTORIES)) == []
+    here().tried(HISTORIES, "random histories of years, each with one more earn anywhere", seed=seed, fallen=0)
 
 
 def by_the_last_purchase_alone(spec: TierSetSpec, days: list[Day], *, joined: date, until: date) -> Standing:
@@ -373,3 +376,52 @@ def test_what_does_not_fit_together_is_refused(given: dict[str, Any], path: str,
     with pytest.raises(ProgramError) as refused:
         read(**given)
     assert [(one.path, one.message) for one in refused.value.problems] == [(path, words)]
+
+
+# ── a level that nothing at all reaches ─────────────────────────────────────────────────────────────────────────────
+
+BEFORE, AFTER = JOINED - timedelta(days=40), JOINED + timedelta(days=400)
+
+
+@pytest.mark.parametrize("period", TIER_PERIODS)
+@pytest.mark.parametrize(("first", "until"), [(BEFORE, AFTER), (JOINED, AFTER), (AFTER, AFTER)])
+def test_a_level_from_nothing_on_is_held_from_the_start_and_never_lost(period: Any, first: date, until: date) -> None:
+    spec = replace(tiers(period), levels=levels((0, 0), (500, 400)))
+    for days in ([], [(first, 100)], [(first, 600), (first + timedelta(days=1), -600)]):
+        begun, *others = standing(spec, days, joined=JOINED, until=until).moves
+        assert (begun.before, begun.after, begun.basis, begun.at_midnight) == (0, 1, 0, True)
+        assert begun.day <= min([first, until] if days else [until])
+        assert all(move.after >= 1 for move in others)
+        if period in ("rolling", "lifetime"):
+            assert begun.day == min([JOINED, until, *(day for day, _amount in days[:1])])
+
+
+def test_what_is_missing_at_the_very_edges() -> None:
+    for period in TIER_PERIODS:
+        assert to_next(tiers(period), rank=2, basis=2000, ends=None) == under_test.Missing(0, None)
+        assert to_next(tiers(period), rank=2, basis=1999, ends=None) == under_test.Missing(1, None)
+        assert to_next(tiers(period), rank=3, basis=0, ends=None) is None
+        assert to_keep(tiers(period), rank=0, basis=0, ends=JOINED, today=JOINED) is None
+
+
+@pytest.mark.parametrize("period", TIER_PERIODS)
+def test_of_pieces_only_whole_ones_are_told(period: Any) -> None:
+    spec = replace(tiers(period), levels=levels((1, 1)), basis="quantity")
+    day = JOINED + timedelta(days=3)
+    days = [(day, Decimal("1.75")), (day + timedelta(days=1), Decimal("-2.5"))]
+    found = standing(spec, days, joined=JOINED, until=day + timedelta(days=800))
+    assert found.moves[0].basis == 1
+    assert standing(spec, days[:1], joined=JOINED, until=day).basis == 1
+    assert standing(spec, days, joined=JOINED, until=day + timedelta(days=1)).basis == 0
+    if period in ("rolling", "lifetime"):
+        assert [(move.after, move.basis) for move in found.moves] == [(1, 1), (0, 0)]
+
+
+@pytest.mark.parametrize("period", ["calendar", "anniversary", "rolling"])
+def test_a_level_that_nothing_keeps_needs_nothing_to_be_kept(period: Any) -> None:
+    ends, window = JOINED + timedelta(days=9), [(JOINED, 700)]
+    for keep, missing in ((0, None), (1, 1)):
+        spec = replace(tiers(period), levels=levels((500, keep)))
+        basis = 700 if period == "rolling" else 0
+        found = to_keep(spec, rank=1, basis=basis, ends=ends, window=window, today=JOINED)
+        assert (found and found.amount) == missing

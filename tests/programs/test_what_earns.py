@@ -82,6 +82,12 @@ class TestGiftCards:
 
 
 class TestPaidByPoints:
+    def test_points_pay_for_nothing_that_costs_nothing(self) -> None:
+        paid = only(
+            sale(line(0), line(1), line(-5), line(7), paid=8), rule("penny", Effect(kind="per_amount", points=1, per=1))
+        )
+        assert (paid.amount, paid.line_amounts) == (0, (0, 0, 0, 0))
+
     @pytest.mark.parametrize("trigger", ["line", "purchase"])
     def test_the_rest_of_the_sale_earns_line_by_line(self, trigger: str) -> None:
         """3.33 of 10.00 leave 6.67: 4.00 of 6.00, 2.67 of 4.00."""
@@ -171,6 +177,16 @@ class TestWhatIsCarried:
         got = outcomes(sale(line(170)), rule("one", **carry), rule("two", Effect(kind="per_amount", points=2, per=100),
                                                                   **carry))  # fmt: skip
         assert {each.code: each.detail for each in got} == {"one": {"would_earn": 1}, "two": {"carried": 40}}
+
+    @pytest.mark.parametrize("trigger", ["line", "purchase"])
+    def test_a_winner_that_makes_a_point_of_its_remainder_tells_how_much_of_it_went(self, trigger: str) -> None:
+        state = MemberState(remainders={"euro": 60})
+        carry = rule("euro", trigger=trigger, remainder="carry", group="g")
+        won = outcomes(sale(line(50)), carry, rule("late", trigger=trigger, group="g", effect=Effect(kind="per_amount",
+                       points=1, per=1_000)), state=state)  # fmt: skip
+        assert won[0].amount == 1
+        assert won[0].detail == {"carried": -50}
+        assert state.remainders["euro"] == 10
 
     def test_what_a_return_took_below_zero_is_filled_before_anything_makes_points(self) -> None:
         for trigger in ("line", "purchase"):
