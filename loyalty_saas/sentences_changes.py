@@ -15,7 +15,7 @@ from loyalty_saas.sentences_program import (
     tier_set_sentence,
     unit_sentence,
 )
-from programs.rules import ProgramSpec, TierSetSpec
+from programs.rules import EarningSpec, ProgramSpec, TierSetSpec
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def program_changes(
     )
     units = _part_changes("units", old.units, new.units, unit_sentence, unit_sentence)
     named = [Change("name", _("The program's name"), old.name, new.name)] if old.name != new.name else []
+    rules = [*rules, *_earning_changes(old.earning, new.earning)]
     return [*named, *rules, *_tier_changes(old.tiers, new.tiers, before, after), *rewards, *offers, *units]
 
 
@@ -76,6 +77,31 @@ def _part_changes(
     if same != [code for code in now if code in was]:
         changed.append(Change(part, _("The order"), note=_("They stand in another order.")))
     return [*changed, *added, *removed]
+
+
+def _earning_changes(old: EarningSpec, new: EarningSpec) -> list[Change]:
+    """The two switches that decide what earns at all."""
+    switches = (
+        (
+            _("Gift cards"),
+            old.gift_cards,
+            new.gift_cards,
+            _("Gift cards and other articles that do not earn by themselves earn points too."),
+            _("Gift cards and other articles that do not earn by themselves earn nothing."),
+        ),
+        (
+            _("Paid by points"),
+            old.paid_by_points,
+            new.paid_by_points,
+            _("The part of a sale that is paid by points earns points too."),
+            _("The part of a sale that is paid by points earns nothing."),
+        ),
+    )
+    return [
+        Change("rules", name, on if was else off, on if now else off)
+        for name, was, now, on, off in switches
+        if was != now
+    ]
 
 
 def _renamed(before: str, after: str) -> str:

@@ -161,17 +161,17 @@ class TheProgram(ApiView):
 
 def _publish(request: ApiRequest) -> Body:
     at = timezone.now()
-    program = flow.publish(document=_storable(request.data), at=at, by=request.auth.pk)
+    program = flow.publish(document=storable(request.data), at=at, by=request.auth.pk)
     note(request, action="program.published", subject=str(program.version), at=at)
     return _written_program(program)
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """The document with its fractions as texts, which is how a program writes them."""
     if isinstance(value, dict):
-        return {key: _storable(one) for key, one in value.items()}
+        return {key: storable(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_storable(one) for one in value]
+        return [storable(one) for one in value]
     return str(value) if isinstance(value, Decimal) else value
 
 

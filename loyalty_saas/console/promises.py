@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from loyalty_saas.flows.programs import template_document, templates, viewer_language
 from loyalty_saas.templatetags.loyalty import money, number
-from programs.rules import ProgramSpec, TierSetSpec, parse_program
+from programs.rules import ProgramSpec, TierSetSpec, over, parse_program
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Promises:
 def all_promises(*, currency: str) -> list[Promises]:
     """Those of every template in the viewer's language; amounts of money are written in `currency`."""
     language = viewer_language()
-    return [_promises(code, _program(code, language), currency) for code in templates()]
+    return [promises_of(code, _program(code, language), currency=currency) for code in templates()]
 
 
 @lru_cache(maxsize=16)
@@ -34,7 +34,8 @@ def _program(code: str, language: str) -> ProgramSpec:
     return parse_program(template_document(code, language=language))
 
 
-def _promises(code: str, program: ProgramSpec, currency: str) -> Promises:
+def promises_of(code: str, program: ProgramSpec, *, currency: str) -> Promises:
+    """What one program promises."""
     units = {unit.code: unit for unit in program.units}
     rewards = [
         _("%(reward)s for %(amount)s %(unit)s")
@@ -51,8 +52,7 @@ def _promises(code: str, program: ProgramSpec, currency: str) -> Promises:
 
 
 def _tiers(tiers: TierSetSpec, currency: str) -> Iterable[str]:
-    months = tiers.period_months
-    span = ngettext("in %(n)d month", "in %(n)d months", months) % {"n": months} if months else _("in all")
+    span = _span(tiers)
     for level in tiers.levels:
         if level.enter <= 1:
             yield _("%(tier)s from the beginning") % {"tier": level.name}
@@ -62,6 +62,13 @@ def _tiers(tiers: TierSetSpec, currency: str) -> Iterable[str]:
             "amount": _amount(tiers, level.enter, currency),
             "span": span,
         }
+
+
+def _span(tiers: TierSetSpec) -> str:
+    """Over which time it is counted."""
+    words = {"lifetime": _("in all"), "calendar": _("in a calendar year"), "anniversary": _("in a year of membership")}
+    months = tiers.period_months or 1
+    return words.get(over(tiers)) or ngettext("in %(n)d month", "in %(n)d months", months) % {"n": months}
 
 
 def _amount(tiers: TierSetSpec, amount: int, currency: str) -> str:

@@ -16,7 +16,6 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from loyalty_saas.demo_data.common import (
-    HOLIDAYS,
     YEAR,
     DemoActivity,
     DemoLine,
@@ -29,7 +28,6 @@ from loyalty_saas.demo_data.common import (
     arrival,
     basket,
     days_between,
-    hours,
     in_order,
     joined_with,
     moment,
@@ -40,97 +38,26 @@ from loyalty_saas.demo_data.common import (
     taken_back,
     weighted,
 )
-
-STORE: Final = DemoLocation(
-    "trailhead",
-    "Trailhead store",
-    (None, *[hours("09:30-18:30")] * 4, hours("08:30-18:00"), hours("10:00-16:00")),
-    HOLIDAYS,
+from loyalty_saas.demo_data.hiking_catalogue import (
+    BIG_GEAR,
+    BY_SKU,
+    CATALOGUE,
+    KIT,
+    LOCATIONS,
+    MAPS,
+    PROVISIONS,
+    REGIONS,
+    REGULARS_LENGTHS,
+    RETURNABLE,
+    SHOP_SEASON,
+    SMALL_GEAR,
+    STORE,
+    TRIP_SEASON,
+    TRIPS,
+    VISITORS_LENGTHS,
+    WEB,
+    Trip,
 )
-WEB: Final = DemoLocation("web", "Web shop", (hours("00:00-23:59"),) * 7)
-LOCATIONS: Final = (STORE, WEB)
-
-GIFT_CARDS: Final = "gift-card"
-_CATALOGUE: Final = (
-    DemoProduct("FOOD-BAR", "Oat and nut bar", "food", 275),
-    DemoProduct("FOOD-MIX", "Trail mix, 200 g", "food", 595),
-    DemoProduct("FOOD-CHI", "Chili, freeze-dried", "food", 995),
-    DemoProduct("FOOD-PAS", "Pasta primavera, freeze-dried", "food", 945),
-    DemoProduct("FOOD-COF", "Camp coffee, ten cups", "food", 890),
-    DemoProduct("GAS-230", "Gas canister 230 g", "camp", 795),
-    DemoProduct("MAP-NOR", "Map: North Ridge 1:25,000", "maps", 1495),
-    DemoProduct("MAP-LAK", "Map: Lake Country 1:25,000", "maps", 1495),
-    DemoProduct("MAP-COA", "Map: Cliff Coast 1:25,000", "maps", 1495),
-    DemoProduct("MAP-HIG", "Map: High Passes 1:50,000", "maps", 1595),
-    DemoProduct("SOC-MER", "Merino socks", "clothing", 1950),
-    DemoProduct("CAP-SUN", "Sun cap", "clothing", 2490),
-    DemoProduct("GLO-LIN", "Liner gloves", "clothing", 2690),
-    DemoProduct("SHI-MER", "Merino shirt", "clothing", 6900),
-    DemoProduct("FLE-MID", "Fleece jacket", "clothing", 11900),
-    DemoProduct("JAC-RAI", "Rain jacket", "clothing", 26900),
-    DemoProduct("BOT-1L", "Bottle 1 l", "gear", 2190),
-    DemoProduct("LAM-HEA", "Headlamp", "gear", 4990),
-    DemoProduct("STO-GAS", "Gas stove", "camp", 5990),
-    DemoProduct("POL-PAI", "Trekking poles", "gear", 10900),
-    DemoProduct("MAT-AIR", "Sleeping mat", "camp", 12900),
-    DemoProduct("PAC-30", "Day pack 30 l", "gear", 13900),
-    DemoProduct("BAG-SLE", "Sleeping bag", "camp", 23900),
-    DemoProduct("PAC-60", "Trekking pack 60 l", "gear", 25900),
-    DemoProduct("BOO-DAY", "Hiking shoes", "boots", 15900),
-    DemoProduct("BOO-TRE", "Trekking boots", "boots", 23900),
-    DemoProduct("TEN-2P", "Tent for two", "camp", 38900),
-    DemoProduct("GIFT-50", "Gift card 50", GIFT_CARDS, 5000, earning=False),
-)
-_BY_SKU: Final = {product.sku: product for product in _CATALOGUE}
-_PROVISIONS: Final = ("FOOD-BAR", "FOOD-MIX", "FOOD-CHI", "FOOD-PAS", "FOOD-COF")
-_SMALL_GEAR: Final = {"SOC-MER": 30, "CAP-SUN": 14, "GLO-LIN": 12, "BOT-1L": 16, "LAM-HEA": 7, "SHI-MER": 9}
-_BIG_GEAR: Final = {
-    "FLE-MID": 14,
-    "POL-PAI": 14,
-    "PAC-30": 10,
-    "STO-GAS": 14,
-    "MAT-AIR": 7,
-    "BOO-DAY": 12,
-    "JAC-RAI": 4,
-}
-_KIT: Final = ("BOO-TRE", "PAC-60", "JAC-RAI", "POL-PAI", "FLE-MID", "BAG-SLE", "MAT-AIR", "TEN-2P", "SHI-MER")
-_RETURNABLE: Final = frozenset({"clothing", "gear", "boots", "camp"})
-
-_SPRING_TO_AUTUMN: Final = (4, 5, 6, 7, 8, 9, 10)
-_SUMMER: Final = (6, 7, 8, 9)
-_WINTER: Final = (12, 1, 2, 3)
-_ALL_YEAR: Final = tuple(range(1, 13))
-
-# How many shop purchases a month draws, apart from those for a trip.
-_SHOP_SEASON: Final = {
-    1: 0.7,
-    2: 0.7,
-    3: 1.0,
-    4: 1.3,
-    5: 1.4,
-    6: 1.3,
-    7: 1.1,
-    8: 1.0,
-    9: 1.1,
-    10: 0.9,
-    11: 0.8,
-    12: 1.3,
-}
-# How many people go on a trip in a month.
-_TRIP_SEASON: Final = {
-    1: 0.4,
-    2: 0.5,
-    3: 0.6,
-    4: 0.9,
-    5: 1.3,
-    6: 1.5,
-    7: 1.5,
-    8: 1.5,
-    9: 1.4,
-    10: 1.0,
-    11: 0.4,
-    12: 0.4,
-}
 
 _REGULARS: Final = 127
 _REPEAT_SHARE: Final = 0.45
@@ -138,47 +65,6 @@ _RETURNS: Final = 0.03
 _WITHOUT_RECEIPT: Final = 0.25
 _NEVER_BOUGHT_HERE: Final = 0.2
 _REVIEWS: Final = 0.35
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """A guided trip on offer: price per person, months in which it runs, ISO weekdays on which it sets out."""
-
-    name: str
-    region: str
-    days: int
-    price_minor: int
-    months: tuple[int, ...]
-    starts_on: tuple[int, ...]
-
-
-TRIPS: Final = (
-    Trip("Sunrise on the Ridge", "North Ridge", 1, 5900, _SPRING_TO_AUTUMN, (6, 7)),
-    Trip("Waterfalls and Woods", "Lake Country", 1, 5500, _SPRING_TO_AUTUMN, (3, 6)),
-    Trip("Around the Mirror Lake", "Lake Country", 1, 6500, _ALL_YEAR, (7,)),
-    Trip("Cliff Path and Tide Pools", "Cliff Coast", 1, 6900, _ALL_YEAR, (6,)),
-    Trip("Lighthouse to Lighthouse", "Cliff Coast", 1, 7200, _SPRING_TO_AUTUMN, (7,)),
-    Trip("Snowshoes by Lantern", "North Ridge", 1, 7900, _WINTER, (5, 6)),
-    Trip("First Hut Night", "North Ridge", 2, 18900, _SPRING_TO_AUTUMN, (6,)),
-    Trip("Canoe and Camp", "Lake Country", 2, 21900, _SUMMER, (6,)),
-    Trip("Winter Hut Weekend", "North Ridge", 2, 23900, _WINTER, (6,)),
-    Trip("Three Bays", "Cliff Coast", 3, 32900, _SPRING_TO_AUTUMN, (5,)),
-    Trip("Ridge Traverse", "North Ridge", 3, 34900, _SUMMER, (5,)),
-    Trip("Five Lakes", "Lake Country", 5, 62900, _SUMMER, (1,)),
-    Trip("Coast Path South", "Cliff Coast", 5, 65900, _SPRING_TO_AUTUMN, (1,)),
-    Trip("High Passes Week", "High Passes", 7, 114900, _SUMMER, (6,)),
-    Trip("Coast Path Complete", "Cliff Coast", 7, 109900, _SPRING_TO_AUTUMN, (7,)),
-    Trip("Hut to Hut", "High Passes", 10, 179900, _SUMMER, (6,)),
-    Trip("Snow and Silence", "High Passes", 7, 129900, _WINTER, (6,)),
-    Trip("The Great Divide", "High Passes", 14, 259900, _SUMMER, (6,)),
-)
-_REGIONS: Final = tuple(sorted({trip.region for trip in TRIPS}))
-_MAPS: Final = {
-    "North Ridge": "MAP-NOR", "Lake Country": "MAP-LAK", "Cliff Coast": "MAP-COA", "High Passes": "MAP-HIG"
-}  # fmt: skip
-# How much regulars and visitors lean to trips of so many days.
-_REGULARS_LENGTHS: Final = {1: 44, 2: 26, 3: 16, 5: 7, 7: 5, 10: 2, 14: 0.4}
-_VISITORS_LENGTHS: Final = {5: 4, 7: 22, 10: 40, 14: 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +144,7 @@ def generate(*, seed: int, until: date, zone: ZoneInfo) -> DemoShop:
         members=in_order([story.member for story in stories]),
         purchases=numbered([*sales, *_returns(year, sales)]),
         activities=referenced(activity for story in stories for activity in story.activities),
-        products=_CATALOGUE,
+        products=CATALOGUE,
         locations=LOCATIONS,
         habits={story.member.pos_id: story.habit for story in stories},
     )
@@ -303,9 +189,9 @@ def _regular(year: _Year) -> _Regular:
         member=year.people.member(joined_at=moment(rng, joined_on, 12 * 60, year.zone)),
         is_new=is_new,
         days=days,
-        region=rng.choice(_REGIONS),
-        provisions=(rng.choice(_PROVISIONS), rng.choice(_PROVISIONS)),
-        likes=weighted(rng, _SMALL_GEAR),
+        region=rng.choice(REGIONS),
+        provisions=(rng.choice(PROVISIONS), rng.choice(PROVISIONS)),
+        likes=weighted(rng, SMALL_GEAR),
         shopping_day=rng.choices((2, 3, 4, 5, 6, 7), (8, 10, 16, 24, 30, 12))[0],
         around=rng.choice((10 * 60 + 30, 13 * 60, 17 * 60)),
         buys_online=rng.choice((0.05, 0.15, 0.5)),
@@ -326,7 +212,7 @@ def _their_departures(year: _Year, regular: _Regular) -> list[_Departure]:
 
 def _leaning(departure: _Departure, regular: _Regular) -> float:
     home = 4.0 if departure.trip.region == regular.region else 1.0
-    return home * _of_length(departure.trip.days, _REGULARS_LENGTHS) * _TRIP_SEASON[departure.start.month]
+    return home * _of_length(departure.trip.days, REGULARS_LENGTHS) * TRIP_SEASON[departure.start.month]
 
 
 def _of_length(days: int, lengths: Mapping[int, float]) -> float:
@@ -423,8 +309,8 @@ def _before_trips(year: _Year, regular: _Regular, going: Sequence[_Departure]) -
 def _provisions(rng: Random, regular: _Regular, trip: Trip) -> list[DemoProduct]:
     meals = [rng.choice(regular.provisions) for _ in range(min(6, trip.days + 1))]
     gas = ["GAS-230"] if trip.days > 1 and rng.random() < 0.5 else []
-    maps = [_MAPS[trip.region]] if rng.random() < 0.12 else []
-    return [_BY_SKU[sku] for sku in (*meals, *gas, *maps)]
+    maps = [MAPS[trip.region]] if rng.random() < 0.12 else []
+    return [BY_SKU[sku] for sku in (*meals, *gas, *maps)]
 
 
 def _other_errands(year: _Year, regular: _Regular, going: Sequence[_Departure]) -> list[Draft]:
@@ -433,18 +319,18 @@ def _other_errands(year: _Year, regular: _Regular, going: Sequence[_Departure]) 
     at_home = [day for day in regular.days if not any(departure.start <= day <= departure.end for departure in going)]
     usual = [day for day in at_home if day.isoweekday() == regular.shopping_day]
     count = max(2, round(rng.gauss(18.5, 4.5) * len(regular.days) / len(year.days)))
-    errands = rng.choices(usual, [_SHOP_SEASON[day.month] for day in usual], k=count)
+    errands = rng.choices(usual, [SHOP_SEASON[day.month] for day in usual], k=count)
     return [_regular_sale(year, regular, day, _errand(rng, regular, day)) for day in sorted(set(errands))]
 
 
 def _errand(rng: Random, regular: _Regular, day: date) -> list[DemoProduct]:
     if day.month == 12 and rng.random() < 0.2:
-        return [_BY_SKU["GIFT-50"]]
+        return [BY_SKU["GIFT-50"]]
     if rng.random() < 0.06:
-        return [_BY_SKU[weighted(rng, _BIG_GEAR)]]
-    skus = [regular.likes if rng.random() < 0.5 else weighted(rng, _SMALL_GEAR)] if rng.random() < 0.45 else []
-    skus += [regular.provisions[0] if rng.random() < 0.7 else rng.choice(_PROVISIONS) for _ in range(rng.randint(1, 3))]
-    return [_BY_SKU[sku] for sku in skus]
+        return [BY_SKU[weighted(rng, BIG_GEAR)]]
+    skus = [regular.likes if rng.random() < 0.5 else weighted(rng, SMALL_GEAR)] if rng.random() < 0.45 else []
+    skus += [regular.provisions[0] if rng.random() < 0.7 else rng.choice(PROVISIONS) for _ in range(rng.randint(1, 3))]
+    return [BY_SKU[sku] for sku in skus]
 
 
 def _regular_sale(year: _Year, regular: _Regular, day: date, products: Iterable[DemoProduct]) -> Draft:
@@ -497,7 +383,7 @@ def _tour_story(year: _Year) -> _Story:
     """Return a member who came once, for a long tour."""
     rng = year.rng
     weights = [
-        _of_length(departure.trip.days, _VISITORS_LENGTHS) * _TRIP_SEASON[departure.start.month]
+        _of_length(departure.trip.days, VISITORS_LENGTHS) * TRIP_SEASON[departure.start.month]
         for departure in year.departures
     ]
     departure = rng.choices(year.departures, weights)[0]
@@ -512,11 +398,11 @@ def _tour_story(year: _Year) -> _Story:
 def _kit_story(year: _Year) -> _Story:
     """Return a member who came once, to be fitted out from head to toe."""
     rng = year.rng
-    day = rng.choices(year.days, [_SHOP_SEASON[day.month] for day in year.days])[0]
+    day = rng.choices(year.days, [SHOP_SEASON[day.month] for day in year.days])[0]
     location = WEB if STORE.hours_on(day) is None or rng.random() < 0.2 else STORE
     around = 20 * 60 if location is WEB else 14 * 60
     member = year.people.member(joined_at=moment(rng, day, 12 * 60, year.zone))
-    kit = [_BY_SKU[sku] for sku in (*rng.sample(_KIT, rng.randint(3, 5)), "SOC-MER", "SOC-MER")]
+    kit = [BY_SKU[sku] for sku in (*rng.sample(KIT, rng.randint(3, 5)), "SOC-MER", "SOC-MER")]
     sale = _sale(year, member, day, kit, location=location, around=around, spread=100)
     return _Story(joined_with(member, [sale.at]), "kit visitor", (sale,), ())
 
@@ -537,7 +423,7 @@ def _returns(year: _Year, sales: Sequence[Draft]) -> list[Draft]:
 
 
 def _returnable(sale: Draft) -> list[DemoLine]:
-    return [line for line in sale.lines if line.category in _RETURNABLE]
+    return [line for line in sale.lines if line.category in RETURNABLE]
 
 
 def _day_of_return(year: _Year, sale: Draft, later: int) -> date | None:
@@ -571,8 +457,8 @@ def _last_open(year: _Year) -> date:
 def _never_bought(rng: Random, member: str, sales: Sequence[Draft]) -> DemoLine:
     """Return a line of something returnable that a member has not bought all year: a present, or from another shop."""
     bought = {line.sku for sale in sales if sale.member == member for line in sale.lines}
-    return sold(rng.choice([product for product in _CATALOGUE if _is_new_to(product, bought)]))
+    return sold(rng.choice([product for product in CATALOGUE if _is_new_to(product, bought)]))
 
 
 def _is_new_to(product: DemoProduct, bought: Container[str]) -> bool:
-    return product.category in _RETURNABLE and product.sku not in bought
+    return product.category in RETURNABLE and product.sku not in bought

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from loyalty_saas.demo_data import cafe, hiking
+from loyalty_saas.demo_data import cafe, hiking_catalogue
 from loyalty_saas.demo_data.common import DemoActivity, DemoMember, DemoPurchase, DemoShop
 from loyalty_saas.flows import imports, purchases
 from members.models import Member
@@ -63,7 +63,8 @@ STAFF: Final = {
         ),
     ),
     "hiking": DemoStaff(
-        (hiking.STORE.code, hiking.STORE.name), (DemoClerk("Sam Rivera", Clerk.Role.MANAGER), DemoClerk("Noor Haddad"))
+        (hiking_catalogue.STORE.code, hiking_catalogue.STORE.name),
+        (DemoClerk("Sam Rivera", Clerk.Role.MANAGER), DemoClerk("Noor Haddad")),
     ),
 }
 OTHERS: Final = DemoStaff(("store", "Your shop"), (DemoClerk("Alex Doe", Clerk.Role.MANAGER), DemoClerk("Kim Lee")))

@@ -96,8 +96,8 @@ def _over(conflict: Conflict, names: _Names) -> tuple[str, str]:
 
 
 def _no_time(conflict: Conflict, names: _Names) -> tuple[str, str]:
-    said = _("“%(one)s” can never apply: its weekdays and its conditions leave no day.")
-    return said % {"one": names.rule(conflict.codes[0])}, _("Let its weekdays fit its conditions.")
+    said = _("“%(one)s” can never apply: its times and its conditions leave no moment.")
+    return said % {"one": names.rule(conflict.codes[0])}, _("Let its times fit its conditions.")
 
 
 def _shadowed(conflict: Conflict, names: _Names) -> tuple[str, str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from loyalty_saas.sentences import Why, what_happened, why_points
+from loyalty_saas.sentences import Why, amount_of, change_of, what_happened, why_points
 from loyalty_saas.sentences_program import figure_of_basis
-from loyalty_saas.templatetags.loyalty import day, money, number, signed
+from loyalty_saas.templatetags.loyalty import day, money, number
 from members.models import Insight, Lot, PurchaseLine, RuleTrace
 from members.queries import TierView
 from members.rules import whole_days_between
@@ -58,11 +58,7 @@ def points_of_line(line: PurchaseLine, traces: Sequence[RuleTrace]) -> list[str]
         amounts, unit = trace.line_amounts, trace.rule.unit
         if line.position <= len(amounts):
             moved[unit] = moved.get(unit, 0) + amounts[line.position - 1]
-    return [
-        _("%(amount)s %(unit)s") % {"amount": signed(amount, unit.decimals), "unit": unit.name}
-        for unit, amount in moved.items()
-        if amount
-    ]
+    return [change_of(amount, decimals=unit.decimals, unit=unit.name) for unit, amount in moved.items() if amount]
 
 
 def reasons(traces: Sequence[RuleTrace]) -> dict[str, list[str]]:
@@ -79,6 +75,12 @@ def lot_source(lot: Lot) -> str:
     """Where the points of a lot came from; `members.queries.lots_of` tells whose they were, if they were moved."""
     lot.entry.other_number = getattr(lot, "other_number", None)  # type: ignore[attr-defined]
     return what_happened(lot.entry)
+
+
+def lot_amount(lot: Lot) -> str:
+    """What is left of a lot: 1 stamp, 12 stamps."""
+    unit = lot.account.unit
+    return amount_of(lot.remaining, decimals=unit.decimals, unit=unit.name)
 
 
 # ── tiers ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from babel.dates import format_date
 from django.utils.translation import gettext as _
@@ -47,6 +48,7 @@ class BarChart:
     series: Sequence[tuple[str, str]]
     groups: Sequence[tuple[str, Sequence[int]]]
     words: Callable[[int], str] = number
+    axis: Callable[[int], str] = number
 
     @property
     def is_empty(self) -> bool:
@@ -56,7 +58,7 @@ class BarChart:
     @property
     def sizes(self) -> list[Bars]:
         """The wide drawing and the narrow one."""
-        return [self._draw(width=760, height=240, ticks=12), self._draw(width=330, height=210, ticks=4)]
+        return [self._draw(width=600, height=220, ticks=12), self._draw(width=330, height=210, ticks=4)]
 
     @property
     def rows(self) -> list[tuple[str, list[str]]]:
@@ -80,24 +82,25 @@ class BarChart:
             for place, (name, _values) in enumerate(self.groups)
             if not place % max(every, 1)
         ]
-        grid = [Mark(floor - part / 2 * (floor - TOP), self.words(round(top * part / 2))) for part in range(3)]
+        grid = [Mark(floor - part / 2 * (floor - TOP), self.axis(round(top * part / 2))) for part in range(3)]
         return Bars(width, height, bars, grid, marks)
 
 
-def by_month(months: Sequence[dict[str, object]], *, unit: str, words: Callable[[int], str]) -> BarChart:
-    """Points of one unit month by month under both programs."""
+def by_month(months: Sequence[dict[str, object]], *, unit: str, decimals: int) -> BarChart:
+    """Points of one unit month by month under both programs; the axis tells whole ones."""
     groups = [(_month(str(one["month"])), (_of(one, "published", unit), _of(one, "draft", unit))) for one in months]
     return BarChart(
         sentence=_("Points given in each month, in force and by the draft."),
         series=((_("In force"), "live"), (_("Draft"), "draft")),
         groups=groups,
-        words=words,
+        words=partial(number, decimals=decimals),
+        axis=lambda steps: number(round(steps / 10**decimals)),
     )
 
 
 def by_change(bars: Sequence[int], *, same: int) -> BarChart:
     """How many members get how much more or less."""
-    names = ["< −50", "−50…−25", "−25…−10", "−10…0", "0…+10", "+10…+25", "+25…+50", "+50…+100", "> +100"]
+    names = ["< −50", "−50…25", "−25…10", "−10…0", "+0…10", "+10…25", "+25…50", "+50…100", "> +100"]
     counts = list(zip(names, bars, strict=True))
     return BarChart(
         sentence=_("Members by how much their points change, in percent."),

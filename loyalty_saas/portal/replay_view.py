@@ -35,6 +35,7 @@ class RuleLine:
     """One rule under both programs: what it gave and how often; None where a program lacks it."""
 
     name: str
+    unit: str
     published: str
     draft: str
     fired: str
@@ -51,6 +52,7 @@ class Example:
 
     member_id: str
     number: str
+    name: str
     published: str
     draft: str
     what: str
@@ -64,8 +66,8 @@ def months_of(replay: Replay) -> int:
     return max(1, round(((replay.last_day - replay.first_day).days + 1) / _DAYS_A_MONTH))
 
 
-def laid_out(replay: Replay, *, currency: str) -> dict[str, Any]:
-    """Everything the result page shows."""
+def laid_out(replay: Replay, *, currency: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """Everything the result page shows; `names` are those of members whom the viewer may know, by id."""
     result, words = replay.result, _Words.of(replay.result)
     members = result["members"]
     bought = sum(members.values())
@@ -83,15 +85,15 @@ def laid_out(replay: Replay, *, currency: str) -> dict[str, Any]:
         ],
         "bought": bought,
         "charts": [
-            (one["name"], by_month(result["months"], unit=one["code"], words=partial(number, decimals=one["decimals"])))
+            (one["name"], by_month(result["months"], unit=one["code"], decimals=one["decimals"]))
             for one in result["units"]
             if one["published"] or one["draft"]
         ],
         "changes": by_change(result["bars"], same=members["same"]),
         "rules": [words.rule(one) for one in result["rules"]],
         "moves": [(words.level(one["before"]), words.level(one["after"]), one["members"]) for one in result["moves"]],
-        "winners": [words.example(one, currency=currency) for one in result["winners"]],
-        "losers": [words.example(one, currency=currency) for one in result["losers"]],
+        "winners": [words.example(one, currency=currency, names=names) for one in result["winners"]],
+        "losers": [words.example(one, currency=currency, names=names) for one in result["losers"]],
         "in_python": [words.rules.get(code, code) for code in result["in_python"]],
     }
 
@@ -177,6 +179,10 @@ class _Words:
         name, decimals = self.units.get(unit, (unit, 0))
         return amount_of(steps, decimals=decimals, unit=name)
 
+    def figure(self, side: Mapping[str, Any] | None, unit: str) -> str:
+        """What a rule gave, without the unit's name; nothing where a program lacks it."""
+        return number(side["points"], self.units.get(unit, (unit, 0))[1]) if side else ""
+
     def points(self, points: Mapping[str, int]) -> str:
         told = [self.amount(steps, unit) for unit, steps in sorted(points.items()) if steps]
         return ", ".join(told) or _("Nothing")
@@ -185,8 +191,9 @@ class _Words:
         now = one["draft"] or one["published"]
         return RuleLine(
             name=one["name"],
-            published=self.amount(one["published"]["points"], one["unit"]) if one["published"] else "",
-            draft=self.amount(one["draft"]["points"], one["unit"]) if one["draft"] else "",
+            unit=self.units.get(one["unit"], (one["unit"], 0))[0],
+            published=self.figure(one["published"], one["unit"]),
+            draft=self.figure(one["draft"], one["unit"]),
             fired=number(now["fired"] + now["capped"]),
             capped=number(now["capped"]),
             lost=number(now["lost"]),
@@ -195,11 +202,12 @@ class _Words:
             is_gone=one["draft"] is None,
         )
 
-    def example(self, one: Mapping[str, Any], *, currency: str) -> Example:
+    def example(self, one: Mapping[str, Any], *, currency: str, names: Mapping[str, str]) -> Example:
         purchase = one["example"] or {}
         return Example(
             member_id=one["member_id"],
             number=one["number"],
+            name=names.get(one["member_id"], ""),
             published=self.points(one["published"]),
             draft=self.points(one["draft"]),
             what=_what(purchase, currency=currency) if purchase else "",

@@ -135,7 +135,7 @@ def _settle(*, at: datetime, progress: Progress) -> None:
     progress("segments and favourites")
     with transaction.atomic():
         insights.rescale(at=at, zone=zone())
-        member_ids = insights.refresh_all(at=at, zone=zone())
+    member_ids = insights.refresh_all(at=at, zone=zone())
     progress("offers")
     for start in range(0, len(member_ids), _CHUNK):
         with transaction.atomic():

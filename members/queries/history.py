@@ -1,9 +1,11 @@
 """What happened, and why it earned what it did."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from uuid import UUID
 
-from django.db.models import Case, CharField, F, OuterRef, Q, QuerySet, Subquery, Sum, When
+from django.db.models import BooleanField, Case, CharField, F, OuterRef, Q, QuerySet, Subquery, Sum, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
 from members.models import (
@@ -31,6 +33,53 @@ def entries_of(member_id: UUID) -> QuerySet[LedgerEntry]:
         .annotate(other_number=other_number())
         .order_by("-id")
     )
+
+
+def movements_of(member_id: UUID) -> QuerySet[LedgerEntry]:
+    """As `entries_of`, but what was moved lot by lot at once stands there once, as `moved_together` adds it up."""
+    last_lots = RawSQL(_ENDS_ITS_MOVE, (), output_field=BooleanField())  # noqa: S611 - a constant
+    return entries_of(member_id).filter(last_lots)
+
+
+def moved_together(entries: Iterable[LedgerEntry]) -> dict[UUID, int]:
+    """For those of `movements_of` that are moves: what went or came with each, all its lots together."""
+    moves = [entry for entry in entries if entry.kind == LedgerEntry.Kind.MOVE]
+    if not moves:
+        return {}
+    at_once = Q()
+    for entry in moves:
+        at_once |= Q(account_id=entry.account_id, at=entry.at)
+    parts = LedgerEntry.objects.filter(at_once).annotate(other_number=other_number()).order_by("account_id", "pk")
+    sums: dict[UUID, int] = {}
+    for _move, run in groupby(parts, key=_together):
+        lots = list(run)
+        sums |= dict.fromkeys((lot.pk for lot in lots), sum(lot.amount for lot in lots))
+    return {entry.pk: sums[entry.pk] for entry in moves}
+
+
+def _together(entry: LedgerEntry) -> tuple[object, ...]:
+    if entry.kind != LedgerEntry.Kind.MOVE:
+        return (entry.pk,)
+    way = entry.key.partition(":")[0]
+    return entry.account_id, entry.at, way, entry.amount > 0, getattr(entry, "other_number", None)
+
+
+# As an expression of the ORM this would take longer to put together than to answer.
+_ENDS_ITS_MOVE = """
+    (members_ledgerentry.kind <> 'move' OR NOT COALESCE((
+        SELECT n.kind = 'move' AND n.at = members_ledgerentry.at
+           AND sign(n.amount) = sign(members_ledgerentry.amount)
+           AND split_part(n.key, ':', 1) = split_part(members_ledgerentry.key, ':', 1)
+           AND COALESCE((SELECT o.account_id FROM members_ledgerentry o WHERE o.id = n.corrects_id),
+                        (SELECT o.account_id FROM members_ledgerentry o
+                         WHERE o.corrects_id = n.id AND o.kind = 'move' LIMIT 1))
+             = COALESCE((SELECT o.account_id FROM members_ledgerentry o WHERE o.id = members_ledgerentry.corrects_id),
+                        (SELECT o.account_id FROM members_ledgerentry o
+                         WHERE o.corrects_id = members_ledgerentry.id AND o.kind = 'move' LIMIT 1))
+        FROM members_ledgerentry n
+        WHERE n.account_id = members_ledgerentry.account_id AND n.id > members_ledgerentry.id
+        ORDER BY n.id LIMIT 1), false))
+"""
 
 
 def other_number(entry: str = "") -> Case:

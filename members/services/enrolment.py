@@ -1,7 +1,6 @@
 """Members come, are found again, and turn out to be the same person."""
 
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
@@ -11,12 +10,11 @@ import phonenumbers
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from members.models import Consent, Identifier, Identity, Insight, Member, RuleState, TierGrant, TierStatus, WorkItem
-from members.services import households, tiers
+from members.models import Consent, Identifier, Identity, Insight, Member, RuleState, WorkItem
+from members.services import households, tier_grants
 from members.services.activities import record_activity
 from members.services.points import move_balance
 from members.services.refusals import Refused, UnknownMember
-from programs.queries import NoProgram, program_in_force
 
 _NUMBER_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
@@ -162,7 +160,7 @@ def merge_members(*, kept_id: UUID, double_id: UUID, at: datetime, by: UUID | No
     households.hand_on(kept_id=kept_id, double_id=double_id, at=at)
     Member.objects.filter(merged_into=double_id).update(merged_into=kept_id)
     Member.objects.filter(pk=double_id).update(status=Member.Status.MERGED, merged_into=kept_id)
-    _join_tiers(kept_id=kept_id, double_id=double_id, at=at)
+    tier_grants.join(kept_id=kept_id, double_id=double_id, at=at)
     return members[kept_id]
 
 
@@ -177,25 +175,6 @@ def _join_rule_states(*, kept_id: UUID, double_id: UUID) -> None:
         }
         state.save(force_insert=double.rule_code not in kept, force_update=double.rule_code in kept)
     RuleState.objects.filter(member_id=double_id).delete()
-
-
-def _join_tiers(*, kept_id: UUID, double_id: UUID, at: datetime) -> None:
-    """The tier is judged by what both did; one given to the double by hand is given to the one kept, if none is."""
-    TierStatus.objects.filter(pk=double_id).delete()
-    given = TierGrant.objects.filter(member_id=double_id, ended_at=None).first()
-    if given is not None:
-        TierGrant.objects.filter(pk=given.pk).update(ended_at=at)
-        if given.until > at and not TierGrant.objects.filter(member_id=kept_id, ended_at=None).exists():
-            TierGrant.objects.create(
-                member_id=kept_id,
-                tier=given.tier,
-                reason=given.reason,
-                made_by=given.made_by,
-                since=at,
-                until=given.until,
-            )
-    with suppress(NoProgram):
-        tiers.settle(member_ids=[kept_id], as_of={kept_id: at}, program=program_in_force())
 
 
 def _join_insights(*, kept_id: UUID, double_id: UUID) -> None:

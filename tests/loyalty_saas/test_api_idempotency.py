@@ -72,6 +72,12 @@ def a_merge(till: Machine) -> Deed:
     return Deed("/members/ana-1/merge", {"double": "d-1"}, {"double": "d-2"}, lambda: merged.all().count())
 
 
+def a_closing(till: Machine) -> Deed:
+    join(till, "Leaver", pos="leaver-1")
+    closed = Member.objects.filter(status="closed")
+    return Deed("/members/leaver-1/close", {"reason": "a"}, {"reason": "b"}, lambda: closed.all().count())
+
+
 def a_hold(till: Machine) -> Deed:
     body = {"member": "ana-1", "reward": "mug"}
     return Deed("/redemptions", body, {**body, "reward": "five-off"}, Hold.objects.count)
@@ -89,7 +95,7 @@ def a_void(till: Machine) -> Deed:
     return Deed(f"/redemptions/{held['id']}/void", None, {"x": 1}, lambda: cancelled.all().count())
 
 
-DEEDS = [a_purchase, a_return, an_activity, an_adjustment, a_member, a_merge, a_hold, a_capture, a_void]
+DEEDS = [a_purchase, a_return, an_activity, an_adjustment, a_member, a_merge, a_closing, a_hold, a_capture, a_void]
 each_deed = pytest.mark.parametrize("deed_of", DEEDS, ids=lambda deed: deed.__name__)
 DeedOf = Callable[[Machine], Deed]
 

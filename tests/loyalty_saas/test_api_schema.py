@@ -190,6 +190,7 @@ def reached(answered: dict[str, set[int]]) -> float:
     return sum(any(status < 300 for status in statuses) for statuses in answered.values()) / len(answered)
 
 
+@pytest.mark.timeout(1200)
 def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine, ana: Answer) -> None:
     add_location(code="main")
     till.post("/adjustments", {"member": "ana-1", "unit": "points", "amount": 10**9, "reason": "room"})
@@ -209,6 +210,9 @@ def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine,
     def household() -> str:
         return str(till.post("/households", {"name": "Home", "members": [double()]})["id"])
 
+    def tried() -> str:
+        return str(till.post("/program/replays", {"months": 3, "document": PROGRAM})["id"])
+
     till.post("/members", {"name": "Bo", "identifiers": {"pos": "bo-1"}})
     program = {**dict.fromkeys(("tiers", "rules", "rewards", "offers")), **PROGRAM}
     line = {"quantity": 1, "amount": 100}
@@ -223,10 +227,12 @@ def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine,
     world = World(
         paths={
             "member": lambda: "ana-1",
+            "leaver": double,
             "purchase": lambda: purchase,
             "activity": lambda: trip,
             "redemption": held,
             "household": household,
+            "replay": tried,
         },
         fields={
             "members_enrol": {"identifiers": None},
@@ -249,6 +255,7 @@ def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine,
             "redemptions_hold": {"member": "ana-1", "reward": "mug", "location": "main"},
             "program_publish": program,
             "program_replace": program,
+            "replays_start": {"months": 3, "document": program},
         },
     )
 
@@ -258,6 +265,7 @@ def test_r45_nothing_that_a_caller_can_send_to_a_client_breaks_it(till: Machine,
     assert reached(answered) >= 0.95, {name: sorted(found) for name, found in answered.items()}
 
 
+@pytest.mark.timeout(1200)
 def test_r45_nothing_that_a_caller_can_send_to_the_platform_breaks_it(acme: Client) -> None:
     house = Provider.objects.create(slug=f"storm-{acme.slug}", name="Storm")
     Client.objects.filter(pk=acme.pk).update(provider=house)

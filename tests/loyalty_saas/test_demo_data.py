@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 import pytest
 
-from loyalty_saas.demo_data import cafe, hiking
+from loyalty_saas.demo_data import cafe, hiking, hiking_catalogue
 from loyalty_saas.demo_data.common import DemoActivity, DemoPurchase, DemoShop
 from programs.rules import (
     SEGMENTS,
@@ -518,7 +518,7 @@ def test_some_returns_have_no_receipt_and_few_of_them_were_never_bought_here(out
 
 def test_trips_have_days_a_price_and_a_number_that_counts_on(outfitter: DemoShop) -> None:
     numbers: dict[str, int] = {}
-    offered = {(each.name, each.region, each.days, each.price_minor) for each in hiking.TRIPS}
+    offered = {(each.name, each.region, each.days, each.price_minor) for each in hiking_catalogue.TRIPS}
     for each in activities(outfitter, "trip"):
         told = each.properties
         assert (told["trip"], told["region"], told["days"], each.amount_minor) in offered

@@ -15,6 +15,9 @@ from members.models import CardLink, Identifier, LedgerEntry, Member, Purchase
 from members.services import points
 from members.services.cards import check_link
 from members.services.enrolment import NewMember, enrol
+from members.services.households import make_household
+from members.services.points import adjust_points, hold_points
+from members.services.transfers import transfer_points
 from programs.queries import Unit, units
 from rewards.services.redemptions import redeem
 from tenants.access import Actor
@@ -73,7 +76,7 @@ def test_the_statement_is_narrowed_to_one_kind(owner: ClientBrowser, till: Machi
 def test_the_purchases_are_there_with_what_each_earned(owner: ClientBrowser, till: Machine, ana: Answer) -> None:
     purchase = buy(till, ana, "R-1", amount=2500)
     page = owner.get(f"/members/{ana['id']}/?tab=purchases")
-    assert re.search(r"R-1 .* €25.00 \+25 Points", words(page))
+    assert re.search(r"R-1 .* €25.00 \+25 points", words(page))
     assert f"/receipts/{purchase}/" in page.content.decode()
     assert "1 purchase for €25.00." in words(page)
 
@@ -100,12 +103,12 @@ def test_each_part_costs_the_same_for_any_length(owner: ClientBrowser, till: Mac
 def test_a_clerk_reads_and_changes_nothing(shop: Client, ana: Answer) -> None:
     clerk = at_portal(shop, Actor.CLERK)
     body = clerk.get(f"/members/{ana['id']}/?tab=person").content.decode()
-    assert not re.search(r"/(adjust|identity|merge|card|remove)/", body)
-    for end in ("adjust", "identity", "merge", "card"):
+    assert not re.search(r"/(adjust|identity|merge|card|close|remove)/", body)
+    for end in ("adjust", "identity", "merge", "card", "close"):
         assert clerk.get(f"/members/{ana['id']}/{end}/").status_code == 403
 
 
-@pytest.mark.parametrize("end", ["adjust", "identity", "merge", "card"])
+@pytest.mark.parametrize("end", ["adjust", "identity", "merge", "card", "close"])
 def test_a_closed_membership_is_read_and_not_changed(owner: ClientBrowser, ana: Answer, end: str) -> None:
     Member.objects.filter(pk=ana["id"]).update(status="closed")
     assert owner.get(f"/members/{ana['id']}/").status_code == 200
@@ -129,8 +132,8 @@ def test_a_receipt_tells_each_line_its_points_and_what_came_back(
     credit()
     said = words(owner.get(f"/receipts/{purchase}/"))
     for one in (
-        "latte 1 came back coffee 2 €8.00 +8 Points +2 Stamps",
-        "scone pastry 1 €3.00 +3 Points",
+        "latte 1 came back coffee 2 €8.00 +8 points +2 stamps",
+        "scone pastry 1 €3.00 +3 points",
         "“A point per euro” gave 11 points.",
         "What came back of it B-1",
     ):
@@ -363,3 +366,76 @@ def test_a_card_link_opens_this_members_card(shop: Client, manager: ClientBrowse
     assert re.search(r'<svg[^>]*class="block w-full h-auto"', body)
     assert AuditEvent.objects.filter(client=shop, action="member.card_link_made", subject=ana["id"]).exists()
     assert link[2] not in str(list(AuditEvent.objects.filter(client=shop).values()))
+
+
+# ── what moves lot by lot ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _statement(page: Any) -> list[str]:
+    """The lines of the statement, one for each movement."""
+    body = page.content.decode().partition(">Statement<")[2].partition("What is there, by expiry")[0]
+    return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", line)).strip() for line in body.split("<li")[1:]]
+
+
+def test_a_transfer_of_many_lots_stands_once_in_both_statements(
+    shop: Client, owner: ClientBrowser, till: Machine, ana: Answer
+) -> None:
+    for number in range(3):
+        buy(till, ana, f"R-{number}")
+    bo = join(till, "Bo", pos="bo-1")
+    unit = next(unit for unit in units() if unit.code == "points")
+    with transaction.atomic():
+        for key, amount in (("first", 65), ("second", 5)):
+            transfer_points(
+                from_id=UUID(ana["id"]),
+                to_id=UUID(bo["id"]),
+                unit=unit,
+                amount=amount,
+                key=key,
+                reason=f"The {key} present",
+                at=timezone.now(),
+                zone=zone_of(shop),
+            )
+    assert LedgerEntry.objects.filter(kind="move").count() > 4
+
+    gave, got = (_statement(owner.get(f"/members/{one['id']}/?kind=hand")) for one in (ana, bo))
+    assert [line for line in gave if "65 points went to member" in line and "−65" in line and "15 Points" in line]
+    assert (len(gave), len(got)) == (2, 2), (gave, got)
+    assert "5 points came from member" in got[0]
+    assert "+65" in got[1]
+
+
+def test_what_two_of_a_household_lent_is_told_one_by_one(
+    shop: Client, owner: ClientBrowser, till: Machine, ana: Answer
+) -> None:
+    mates = [join(till, name, pos=name) for name in ("bo", "cy")]
+    for place in range(2):
+        buy(till, mates[0], f"B-{place}")
+    with transaction.atomic():
+        ids = [UUID(one["id"]) for one in (ana, *mates)]
+        make_household(name="Home", member_ids=ids, at=timezone.now())
+        adjust_points(
+            member_id=ids[1],
+            unit=next(unit for unit in units() if unit.code == "points"),
+            amount=-45,
+            reason="-",
+            key="less",
+            at=timezone.now(),
+            zone=zone_of(shop),
+            by=None,
+        )
+        hold_points(
+            member_id=ids[0],
+            unit=next(unit for unit in units() if unit.code == "points"),
+            amount=120,
+            key="together",
+            at=timezone.now(),
+            zone=zone_of(shop),
+        )
+    lent = _statement(owner.get(f"/members/{ana['id']}/?kind=hand"))
+    told = [re.search(r"(\d+) points came from the household, from member (\w+)", line) for line in lent]
+    assert all(told), lent
+    by_mate = {one["number"]: sum(int(line[1]) for line in told if line and line[2] == one["number"]) for one in mates}
+    # The oldest points go first: 5 of Bo's joining, all of Cy's, then of Bo's purchases.
+    assert by_mate == {mates[0]["number"]: 20, mates[1]["number"]: 50}
+    assert len(lent) == 3, lent

@@ -24,6 +24,7 @@ from loyalty_saas.sentences_program import (
 from programs.rules import (
     Caps,
     Condition,
+    EarningSpec,
     Effect,
     ExpirySpec,
     MemberCap,
@@ -422,6 +423,25 @@ def test_a_new_name_alone_is_told() -> None:
     rules = [{**PROGRAM["rules"][0], "name": "One each"}, *PROGRAM["rules"][1:]]
     found = program_changes(shop(), shop(rules=rules), currency="EUR")
     assert [(one.name, one.note) for one in found] == [("One each", "Was called “A point per euro”.")]
+
+
+def test_the_two_switches_of_what_earns_are_told() -> None:
+    all_on = EarningSpec(**{field.name: True for field in fields(EarningSpec)})
+    found = program_changes(replace(shop(), earning=all_on), shop(), currency="EUR")
+    assert [(one.part, one.kind, one.name) for one in found] == [
+        ("rules", "changed", "Gift cards"),
+        ("rules", "changed", "Paid by points"),
+    ]
+    assert [(one.before, one.after) for one in found] == [
+        (
+            "Gift cards and other articles that do not earn by themselves earn points too.",
+            "Gift cards and other articles that do not earn by themselves earn nothing.",
+        ),
+        (
+            "The part of a sale that is paid by points earns points too.",
+            "The part of a sale that is paid by points earns nothing.",
+        ),
+    ]
 
 
 def test_another_order_is_told_once() -> None:

@@ -232,7 +232,7 @@ def test_every_kind_of_conflict_has_its_words(shop: Client, owner: ClientBrowser
 
     page = words(owner.get("/program/publish/"))
 
-    for said in ("its conditions contradict each other", "is over: it was valid until", "leave no day",
+    for said in ("its conditions contradict each other", "is over: it was valid until", "leave no moment",
                  "“The weak” never counts", "“The apart” multiplies nothing", "“The capped” gives",
                  "“The left” and “The right” both give", "Nobody can reach the tier “Top”",
                  "“A prize” costs"):  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.utils.translation import override
 
-from loyalty_saas.console.promises import all_promises
+from loyalty_saas.console.promises import all_promises, promises_of
 from loyalty_saas.flows.onboarding import onboard, request_onboarding
 from loyalty_saas.flows.programs import TEMPLATES, apply_template, template_document, templates
 from loyalty_saas.sentences import amount_of
@@ -231,3 +231,21 @@ def test_an_amount_is_said_in_the_viewers_language_and_a_unit_it_does_not_know_k
 ) -> None:
     with override(viewer):
         assert [amount_of(steps, decimals=0, unit=unit) for steps in (1, 2)] == [one, two]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"period_months": 12}, "Silver from €500.00 in 12 months"),
+        ({"period": "rolling", "period_months": 1}, "Silver from €500.00 in 1 month"),
+        ({"period": "calendar"}, "Silver from €500.00 in a calendar year"),
+        ({"period": "anniversary"}, "Silver from €500.00 in a year of membership"),
+        ({"period": "lifetime"}, "Silver from €500.00 in all"),
+    ],
+)
+def test_over_which_time_a_tier_is_counted_is_promised(given: dict[str, Any], said: str) -> None:
+    levels = [{"code": "silver", "name": "Silver", "enter": 50_000}]
+    unit = {"code": "points", "name": "Points", "kind": "points"}
+    spec = parse_program({"name": "Club", "units": [unit], "tiers": {"basis": "spend", "levels": levels, **given}})
+    with override("en"):
+        assert promises_of("club", spec, currency="EUR").tiers == [said]

@@ -1,12 +1,19 @@
-"""Money off and discounts handed over at a till count as used on the purchase recorded next."""
+"""Rewards handed over at a till: used on the purchase recorded next, or paid together with the household."""
 
 import json
 from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.utils import timezone
 
 from members.models import Member, Purchase
+from members.services.households import make_household
+from members.services.points import adjust_points
+from programs.queries import unit_by_code
 from rewards.models import RewardIssue
 from tests.loyalty_saas.shops import PROGRAM, credit, open_shop
-from tests.loyalty_saas.test_till import Till, _back, ana, points, sale_of, shop, till, uuid7
+from tests.loyalty_saas.test_till import Till, _back, _join, ana, points, sale_of, shop, till, uuid7
 
 __all__ = ["ana", "shop", "till"]
 
@@ -63,3 +70,23 @@ def test_a_return_that_waits_for_its_purchase_says_so_until_it_arrives(till: Til
     credit()
     assert "40 points taken back" in till.browser.get(follow).json()["said"]
     assert isinstance(Purchase.objects.get(document="L-1").pk, UUID)
+
+
+def test_what_only_the_household_can_pay_is_offered_as_such_and_paid_together(till: Till, ana: Member) -> None:
+    bo = _join("Bo", pos="bo-1")
+    assert "household" not in till.find("ana-1").json()["html"]
+    with transaction.atomic():
+        make_household(name="Home", member_ids=[ana.pk, bo.pk], at=timezone.now())
+        zone = ZoneInfo(till.client.time_zone)
+        unit = unit_by_code("points")
+        assert unit
+        adjust_points(
+            member_id=ana.pk, unit=unit, amount=-20, reason="-", key="less", at=timezone.now(), zone=zone, by=None
+        )
+    html = till.find("ana-1").json()["html"]
+    assert "50 more with the household" in html
+    assert "together with the household" in html
+
+    answer = till.post("rewards/", {"member": str(ana.pk), "reward": "mug", "key": str(uuid7())})
+    assert answer.status_code == 200, answer.content
+    assert (points(ana), points(bo)) == (0, 40)

@@ -41,8 +41,9 @@ from tests.members.world import (
     unit,
     when,
 )
+from tests.proof.record import PROVING, Record, often
 
-PROVE = bool(os.environ.get("PROVE"))
+BASKETS, ROUNDS, SPENDERS = often(60, 100), often(1, 25), often(15, 400)
 SEED = int(os.environ.get("BASKETS_SEED", "20261122"))
 LATER = NOON + DAY
 QUANTITIES = [Decimal(text) for text in ("1", "2", "3", "7", "0.5", "1.250", "0.003", "40")]
@@ -214,11 +215,14 @@ def try_baskets(name: str, *, baskets: int, rounds: int) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(7_200 if PROVE else 300)
+@pytest.mark.timeout(7_200 if PROVING else 300)
 @pytest.mark.parametrize("name", sorted(_programs()))
-def test_r07_r10_a_full_return_is_the_inverse_and_any_split_of_it_the_whole(acme: Client, name: str) -> None:
+def test_r07_r10_a_full_return_is_the_inverse_and_any_split_of_it_the_whole(
+    acme: Client, name: str, proof_record: Record
+) -> None:
     print(f"BASKETS_SEED={SEED}")  # noqa: T201 (shown when it fails)
-    assert try_baskets(name, baskets=100 if PROVE else 60, rounds=25 if PROVE else 1)[:3] == []
+    assert try_baskets(name, baskets=BASKETS, rounds=ROUNDS)[:3] == []
+    proof_record.tried(BASKETS * ROUNDS, "random baskets, returned whole and in random parts", seed=SEED, differences=0)
 
 
 @pytest.mark.parametrize("broken", ["rounds by part", "forgets the rule's state"])
@@ -235,13 +239,13 @@ def test_r07_negative_control_broken_returns_are_caught(
     assert try_baskets("carried", baskets=20, rounds=1) != []
 
 
-@pytest.mark.timeout(3_600 if PROVE else 300)
-def test_r07_points_that_are_gone_are_never_made_anew(acme: Client) -> None:
+@pytest.mark.timeout(3_600 if PROVING else 300)
+def test_r07_points_that_are_gone_are_never_made_anew(acme: Client, proof_record: Record) -> None:
     """Spent, and owing allowed or not: what is left and what was spent is never more than what was kept."""
     rng = random.Random(SEED)
     for may_owe in (True, False):
         live(PENNY, units=[unit(may_owe=may_owe)])
-        for n in range(400 if PROVE else 15):
+        for n in range(SPENDERS):
             who, receipt = new_member(f"spender {may_owe} {n}"), f"{may_owe}-{n}"
             kept, back = rng.randrange(1_000), rng.randrange(1, 1_000)
             buy(who, receipt=f"kept {receipt}", lines=[LineInput(Decimal(1), kept)])
@@ -252,6 +256,7 @@ def test_r07_points_that_are_gone_are_never_made_anew(acme: Client) -> None:
             bring_back(who, receipt=f"B {receipt}", sale=f"back {receipt}", at=LATER)
             credit()
             assert points(who) == (kept - gone if may_owe else max(0, kept - gone))
+    proof_record.tried(2 * SPENDERS, "returns of what was spent already", seed=SEED, points_minted=0)
 
 
 # ── no fractions that are not exact ─────────────────────────────────────────────────────────────────────────────────

@@ -35,6 +35,7 @@ from tests.members.world import (
     spend,
     unit,
 )
+from tests.proof.record import Record
 
 TIERS = {"basis": "spend", "period_months": 12, "levels": [level("silver", 1000), level("gold", 3000)]}
 _GUARDED = ("pointsaccount", "ledgerentry", "lot", "allocation", "purchaseline", "returnmatch")
@@ -165,11 +166,13 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_r14_one_point_wrong_is_found_by_the_next_comparison(owner: Any, place: str) -> None:
+def test_r14_one_point_wrong_is_found_by_the_next_comparison(owner: Any, place: str, proof_record: Record) -> None:
     owner.execute(PLACES[place])
     found = [one for one in compared(owner) if not one.is_same]
     assert found, f"{place}: nobody noticed"
     assert all(one.different and one.examples for one in found)
+    proof_record.tried(1, "places in which one point was made wrong")
+    proof_record.caught(f"one point wrong in {place}")
 
 
 def test_a_tier_or_its_figure_that_history_does_not_give_is_found(ana: Member) -> None:

@@ -22,7 +22,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from loyalty_saas import embedded
-from loyalty_saas.demo_data import cafe, hiking, loading
+from loyalty_saas.demo_data import cafe, hiking, loading, redeeming
 from loyalty_saas.demo_data.common import DemoShop
 from loyalty_saas.flows import figures, imports, nights, onboarding, programs
 from loyalty_saas.management.commanding import Progress
@@ -247,6 +247,9 @@ class Command(BaseCommand):
             while left := waiting():
                 step.show(f"{client.name}: {left:,} wait for their points")
                 time.sleep(0.2)
+            if client.slug in {CAFE.slug, HIKING.slug}:
+                step.show(f"{client.name}: rewards taken")
+                redeeming.redeem_some(at=timezone.now(), zone=ZoneInfo(client.time_zone))
             step.show(f"{client.name}: figures")
             nights.spend_night(at=timezone.now())
             figures.roll_up_days(days=400, at=timezone.now())

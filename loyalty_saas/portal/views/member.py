@@ -1,7 +1,7 @@
 """One member: what they have, what happened, who they are."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +17,12 @@ from loyalty_saas.faces import ClientRequest
 from loyalty_saas.portal import member_sentences, sentences
 from loyalty_saas.portal.member_sentences import insight_sentences
 from loyalty_saas.portal.shared import MANAGERS, PAGE, is_manager, published
-from loyalty_saas.sentences import what_happened, why_offer
+from loyalty_saas.sentences import change_of, what_happened, why_offer
 from loyalty_saas.sentences_program import figure_of_basis
 from loyalty_saas.sentences_tiers import given, to_keep, to_reach
-from loyalty_saas.templatetags.loyalty import signed
+from loyalty_saas.templatetags.loyalty import day, signed
 from members import queries
-from members.models import LedgerEntry, Member, Purchase, TierChange
+from members.models import LedgerEntry, Member, Purchase, TierChange, TierGrant
 from programs.queries import ProgramInForce, Unit, products_by_sku, units
 from rewards.queries import current_offer, issues_of
 from tenants.access import Actor, admits
@@ -136,18 +136,22 @@ def _missing(tier: queries.TierView | None, current: ProgramInForce | None, curr
 
 def _points(request: ClientRequest, found: Member, current: ProgramInForce | None, at: datetime) -> dict[str, Any]:
     kind = request.GET.get("kind", "")
-    entries = queries.entries_of(found.pk)
+    entries = queries.movements_of(found.pk)
     if kind in KINDS:
         entries = entries.filter(kind__in=KINDS[kind][1])
     page = Paginator(entries, PAGE).get_page(request.GET.get("page"))
     traces = queries.traces_of([source for entry in page if (source := sentences.source_of(entry))])
+    together = queries.moved_together(page)
     return {
         "page": page,
         "kept": f"kind={kind}&" if kind in KINDS else "",
         "kind": kind if kind in KINDS else "",
         "kinds": [(code, words) for code, (words, _kinds) in KINDS.items()],
-        "lines": [sentences.statement_line(entry, traces) for entry in page],
-        "lots": [(lot, member_sentences.lot_source(lot)) for lot in queries.lots_of(found.pk)[:PAGE]],
+        "lines": [sentences.statement_line(entry, traces, together) for entry in page],
+        "lots": [
+            (lot, member_sentences.lot_amount(lot), member_sentences.lot_source(lot))
+            for lot in queries.lots_of(found.pk)[:PAGE]
+        ],
         "household": (home := queries.household_of(found.pk)),
         "mates": queries.mates(household_id=home.pk, at=at) if home else [],
         "at": at,
@@ -169,7 +173,7 @@ def _purchases(request: ClientRequest, found: Member, current: ProgramInForce | 
 
 
 def _moved(unit: Unit, total: int) -> str:
-    return _("%(amount)s %(unit)s") % {"amount": signed(total, unit.decimals), "unit": unit.name}
+    return change_of(total, decimals=unit.decimals, unit=unit.name)
 
 
 def _rewards(request: ClientRequest, found: Member, current: ProgramInForce | None, at: datetime) -> dict[str, Any]:
@@ -181,7 +185,15 @@ def _rewards(request: ClientRequest, found: Member, current: ProgramInForce | No
         "changes": [(change, _change(change, names)) for change in changes],
         "issues": list(issues_of(family)[:PAGE]),
         "units": {unit.code: unit for unit in units()},
+        "grant": (grant := queries.grant_of(found.pk, at=at)),
+        "grant_words": _given(grant, names) if grant else "",
     }
+
+
+def _given(grant: TierGrant, names: dict[str, str]) -> str:
+    """Said whether or not the member has earned as much meanwhile."""
+    last = timezone.localtime(grant.until - timedelta(seconds=1)).date()
+    return _("%(tier)s was given until %(day)s.") % {"tier": names.get(grant.tier, grant.tier), "day": day(last)}
 
 
 def _change(change: TierChange, names: dict[str, str]) -> str:

@@ -20,7 +20,7 @@ from loyalty_saas.portal.editor import Bench
 from loyalty_saas.portal.editor_flow import workbench
 from loyalty_saas.portal.shared import MANAGERS, is_manager, note
 from loyalty_saas.tasks import send_replay
-from members.models import Replay
+from members.models import Identity, Replay
 from members.services import replays as service
 from programs.rules import ProgramError
 from tenants.access import Actor, admits
@@ -106,6 +106,7 @@ def _start(request: ClientRequest, bench: Bench, months: int) -> Replay | None:
 def _context(request: ClientRequest, found: Replay) -> dict[str, Any]:
     bench = workbench(request)
     is_done = found.state == Replay.State.DONE
+    names = _names(found) if is_done and is_manager(request) else {}
     return {
         "replay": found,
         "running": found.state in service.RUNNING,
@@ -114,8 +115,14 @@ def _context(request: ClientRequest, found: Replay) -> dict[str, Any]:
         "may_edit": is_manager(request),
         "is_old": bench.draft is None or bench.draft.document != found.document,
         "section": "portal:program",
-        **(replay_view.laid_out(found, currency=request.client.currency) if is_done else {}),
+        **(replay_view.laid_out(found, currency=request.client.currency, names=names) if is_done else {}),
     }
+
+
+def _names(found: Replay) -> dict[str, str]:
+    told = [one["member_id"] for one in (*found.result["winners"], *found.result["losers"])]
+    named = Identity.objects.filter(member__in=told).exclude(name="")
+    return {str(member_id): name for member_id, name in named.values_list("member_id", "name")}
 
 
 def _said(found: Replay, request: ClientRequest) -> str:

@@ -16,11 +16,14 @@ from loyalty_saas import workers
 from loyalty_saas.faces import ClientRequest
 from loyalty_saas.portal.forms import Dismissal
 from loyalty_saas.portal.shared import MANAGERS, PAGE, note
+from loyalty_saas.sentences import activity_words
 from members import queries
 from members.models import Activity, Purchase, WorkItem
 from members.services.refusals import Refused
 from members.services.set_aside import dismiss_set_aside, release_set_aside
 from tenants.access import admits
+
+_OWN_KINDS = frozenset({"sign_up", "birthday"})
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,15 @@ class Stuck:
     item: WorkItem
     purchase: Purchase | None
     activity: Activity | None
+
+    @property
+    def title(self) -> str:
+        """What an activity was: “A trip TRIP-00017”; what the platform itself recorded has no number for people."""
+        if self.activity is None:
+            return ""
+        words = activity_words(self.activity.kind)
+        number = "" if self.activity.kind in _OWN_KINDS else self.activity.reference
+        return f"{words[:1].upper()}{words[1:]} {number}".strip()
 
 
 @admits(*MANAGERS)

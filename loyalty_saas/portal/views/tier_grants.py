@@ -1,6 +1,6 @@
 """A tier given to a member by hand, with a reason and an end, and taken back."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,21 @@ from members.models import Member
 from members.services.refusals import Refused
 from members.services.tier_grants import give_tier, take_back_tier
 from programs.queries import ProgramInForce
+from programs.rules import add_months
 from tenants.access import admits
+
+_USUAL_MONTHS = 12
+
+
+def _levels(program: ProgramInForce) -> list[tuple[str, str]]:
+    return [(level.code, level.name) for level in program.spec.tiers.levels] if program.spec.tiers else []
+
+
+def _usual(tier: queries.TierView | None, program: ProgramInForce, at: datetime) -> dict[str, Any]:
+    """The next tier above the one held, for a year."""
+    highest = _levels(program)[-1][0]
+    above = tier.next_code if tier else ""
+    return {"tier": above or highest, "last_day": add_months(timezone.localtime(at).date(), _USUAL_MONTHS)}
 
 
 class TierGrantForm(forms.Form):
@@ -37,10 +51,9 @@ class TierGrantForm(forms.Form):
 
     def __init__(self, *args: Any, program: ProgramInForce, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        levels = program.spec.tiers.levels if program.spec.tiers else ()
         field = self.fields["tier"]
         if isinstance(field, forms.ChoiceField):
-            field.choices = [(level.code, level.name) for level in levels]
+            field.choices = _levels(program)
 
 
 def _found(member_id: UUID) -> tuple[Member, ProgramInForce]:
@@ -59,15 +72,18 @@ def _tab(member_id: UUID) -> str:
 def tier_grant(request: ClientRequest, member_id: UUID) -> HttpResponse:
     """Give a tier until a day."""
     found, program = _found(member_id)
-    form = TierGrantForm(request.POST or None, program=program)
+    at = timezone.now()
+    tier = queries.tier_of(member_id=found.pk, program=program, at=at)
+    form = TierGrantForm(request.POST or None, program=program, initial=_usual(tier, program, at))
     if request.method == "POST" and form.is_valid() and _given(request, found, program, form):
         return redirect(_tab(found.pk))
-    grant = queries.grant_of(found.pk, at=timezone.now())
+    grant = queries.grant_of(found.pk, at=at)
     context = {
         "member": found,
         "form": form,
-        "tier": queries.tier_of(member_id=found.pk, program=program, at=timezone.now()),
+        "tier": tier,
         "grant": grant,
+        "given": dict(_levels(program)).get(grant.tier, grant.tier) if grant else "",
         "last_day": timezone.localtime(grant.until - timedelta(seconds=1)).date() if grant else None,
         "section": "portal:members",
     }
