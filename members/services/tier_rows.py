@@ -86,9 +86,17 @@ _UPSERT = """
     SET tier = excluded.tier, earned = excluded.earned, basis = excluded.basis, since = excluded.since,
         settled_at = excluded.settled_at, period_ends_at = excluded.period_ends_at
 """
+# A member's moves stand in the order in which they were made, also where this clock is behind another server's.
 _INSERT_CHANGES = """
     INSERT INTO members_tierchange (id, member_id, program_id, before, after, basis, cause, inputs, at)
-    SELECT id, member_id, program_id, before, after, basis, cause, inputs, at
-    FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, member_id uuid, program_id uuid, before text, after text,
-         basis bigint, cause text, inputs jsonb, at timestamptz)
+    SELECT CASE WHEN first > newest IS NOT FALSE THEN id ELSE new_id_above(newest, step) END,
+           member_id, program_id, before, after, basis, cause, inputs, at
+    FROM (
+        SELECT r.*, n.id AS newest, first_value(r.id) OVER same AS first, row_number() OVER same AS step
+        FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, member_id uuid, program_id uuid, before text, after text,
+             basis bigint, cause text, inputs jsonb, at timestamptz)
+        LEFT JOIN LATERAL (SELECT c.id FROM members_tierchange c WHERE c.member_id = r.member_id
+                           ORDER BY c.id DESC LIMIT 1) AS n ON true
+        WINDOW same AS (PARTITION BY r.member_id ORDER BY r.id)
+    ) AS made
 """

@@ -15,7 +15,7 @@ import time_machine
 from django.db import InternalError, connections, transaction
 
 from members import ledger
-from members.models import LedgerEntry, Lot, Member, PointsAccount
+from members.models import LedgerEntry, Lot, Member, PointsAccount, TierChange
 from members.rules import day_bounds
 from members.services import points as service
 from programs.queries import Unit
@@ -25,7 +25,7 @@ from tenants.models import Client
 from tenants.routers import CLIENT
 from tests.conftest import NewClient
 from tests.members import invariants
-from tests.members.world import DAY, NOON, buy, credit, expire, live, new_member, spend, the_unit, unit
+from tests.members.world import DAY, NOON, buy, credit, expire, level, live, new_member, spend, the_unit, unit
 from tests.proof.record import Record
 
 SEED = int(os.environ.get("SEED", "11"))
@@ -327,3 +327,16 @@ def test_r11_negative_control_ids_by_the_clock_alone_are_refused_by_the_database
     with pytest.raises(InternalError, match="members_pointsaccount"):
         spend(ana, 30)
     assert LedgerEntry.objects.count() == 1
+
+
+def test_r11_moves_between_tiers_stand_in_their_order_whatever_the_clocks_of_servers_say(
+    ana: Member, ahead: Callable[[], AbstractContextManager[None]]
+) -> None:
+    live(tiers={"basis": "spend", "levels": [level("silver", 100), level("gold", 200)]})
+    with ahead():
+        buy(ana, receipt="R-1", amount=100)
+        credit()
+    buy(ana, receipt="R-2", amount=100, at=NOON + DAY)
+    credit(at=NOON + DAY)
+    moves = TierChange.objects.order_by("pk").values_list("before", "after")
+    assert list(moves) == [("", "silver"), ("silver", "gold")]
