@@ -30,9 +30,9 @@ demo: ## Set up, start everything, load the demo (LOG=file.csv adds a client fro
 	@STEPS=$(DEMO_STEPS) sh -c "$$SETUP" setup base servers
 	@DEMO_STEP=3 DEMO_STEPS=$(DEMO_STEPS) exec $(BIN)/python -c "$$IN_FRONT" $(BIN)/python manage.py demo $${LOG:+--log "$$LOG"}
 
-test: ## Run the whole suite on real servers (ARGS=... go to pytest)
+test: ## Run the whole suite on real servers, two files at a time (JOBS=0: one by one; ARGS=... go to pytest)
 	@sh -c "$$SETUP" setup base servers dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile $(ARGS)
 
 lint: ## Check style, types, imports, migrations and settings
 	@sh -c "$$SETUP" setup base servers dev

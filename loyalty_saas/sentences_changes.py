@@ -7,7 +7,6 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from loyalty_saas.sentences_program import (
-    Wording,
     offer_sentence,
     reward_sentence,
     rule_sentence,
@@ -15,6 +14,7 @@ from loyalty_saas.sentences_program import (
     tier_set_sentence,
     unit_sentence,
 )
+from loyalty_saas.sentences_words import Wording
 from programs.rules import EarningSpec, ProgramSpec, TierSetSpec
 
 

@@ -1,26 +1,22 @@
 """What a program promises, in plain sentences made from its structure alone: rules, tiers, units, rewards, offers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import time
 from decimal import Decimal
 from fractions import Fraction
 
-from babel.dates import format_time, get_day_names
-from babel.lists import format_list
 from babel.numbers import format_currency, format_decimal, get_currency_precision
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from loyalty_saas.sentences import amount_of
+from loyalty_saas.sentences_conditions import condition_clause
+from loyalty_saas.sentences_words import Wording, and_list, clock, quoted, segment_name, spelt, weekday_name
 from loyalty_saas.templatetags.loyalty import day, money, number, quantity, viewer_locale
-from members.models import Insight
 from programs.rules import (
     Caps,
     Condition,
     MemberCap,
     OfferSpec,
-    ProgramSpec,
     RewardSpec,
     RuleSpec,
     Schedule,
@@ -29,73 +25,9 @@ from programs.rules import (
     UnitSpec,
     over,
 )
-from programs.rules.specs import Value
 
 _WEEK = (1, 2, 3, 4, 5, 6, 7)
-_Names = Mapping[str, str]
 _Words = Mapping[str, Callable[[], str]]
-
-
-@dataclass(frozen=True)
-class Wording:
-    """What sentences need besides the part they tell of: the currency, and how things are called."""
-
-    currency: str
-    units: Mapping[str, UnitSpec] = field(default_factory=dict)
-    levels: _Names = field(default_factory=dict)
-    rules: _Names = field(default_factory=dict)
-    places: _Names = field(default_factory=dict)
-
-    @staticmethod
-    def of(program: ProgramSpec, *, currency: str, places: _Names | None = None) -> "Wording":
-        """The words of one program."""
-        return Wording(
-            currency=currency,
-            units={unit.code: unit for unit in program.units},
-            levels={level.code: level.name for level in program.tiers.levels} if program.tiers else {},
-            rules={rule.code: rule.name for rule in program.rules},
-            places=places or {},
-        )
-
-    def with_rule(self, rule: RuleSpec) -> "Wording":
-        """The same words, and the name of one more rule."""
-        return replace(self, rules={**self.rules, rule.code: rule.name})
-
-    def amount(self, steps: int, unit_code: str) -> str:
-        """Smallest steps of a unit with its name: 1 point, 12 stamps, 8.00 Trip dollars."""
-        unit = self.units.get(unit_code)
-        decimals, name = (unit.decimals, unit.name) if unit else (0, unit_code)
-        return amount_of(steps, decimals=decimals, unit=name)
-
-    def unit_name(self, code: str) -> str:
-        """What a unit is called."""
-        return self.units[code].name if code in self.units else code
-
-
-def segment_name(code: str) -> str:
-    """What a group of members is called."""
-    return str(dict(Insight.Segment.choices).get(code, "")) or _("Not bought yet")
-
-
-def and_list(parts: Iterable[str]) -> str:
-    """One, two and three."""
-    return str(format_list(list(parts), style="standard", locale=viewer_locale()))
-
-
-def or_list(parts: Iterable[str]) -> str:
-    """One, two or three."""
-    return str(format_list(list(parts), style="or", locale=viewer_locale()))
-
-
-def weekday_name(number_of_day: int) -> str:
-    """Monday for 1."""
-    return str(get_day_names("wide", locale=viewer_locale())[number_of_day - 1])
-
-
-def clock(at: time) -> str:
-    """A time of day as the viewer writes it."""
-    return str(format_time(at, format="short", locale=viewer_locale()))
-
 
 # ── rules ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -147,7 +79,7 @@ def _is_whole(rule: RuleSpec) -> bool:
 
 def _per_quantity(rule: RuleSpec, points: str) -> str:
     effect = rule.effect
-    values = {"points": points, "n": number(effect.per), "property": _spelt(effect.property)}
+    values = {"points": points, "n": number(effect.per), "property": spelt(effect.property)}
     if effect.property == "quantity":
         return ngettext("%(points)s for every piece", "%(points)s for every %(n)s pieces", effect.per) % values
     each, some = _("%(points)s for each of the %(property)s"), _("%(points)s for every %(n)s of the %(property)s")
@@ -162,14 +94,14 @@ def _table(rule: RuleSpec, wording: Wording) -> str:
     )
     if rule.effect.property == "quantity":
         return _("by the number of pieces (%(steps)s)") % {"steps": steps}
-    return _("by the number of %(property)s (%(steps)s)") % {"property": _spelt(rule.effect.property), "steps": steps}
+    return _("by the number of %(property)s (%(steps)s)") % {"property": spelt(rule.effect.property), "steps": steps}
 
 
 def _multiple(rule: RuleSpec, wording: Wording) -> str:
     values = {
         "factor": format_decimal(rule.effect.factor, format="#,##0.####", locale=viewer_locale()),
         "unit": wording.unit_name(rule.unit),
-        "rules": and_list(_quoted(wording.rules.get(code, code)) for code in rule.effect.of),
+        "rules": and_list(quoted(wording.rules.get(code, code)) for code in rule.effect.of),
     }
     if rule.effect.of:
         return _("%(factor)s times the %(unit)s of %(rules)s") % values
@@ -213,7 +145,7 @@ def _named_activity(rule: RuleSpec) -> Condition | None:
 
 def _only_activity(rule: RuleSpec) -> str:
     named = _named_activity(rule)
-    return _spelt(str(named.value)) if named else ""
+    return spelt(str(named.value)) if named else ""
 
 
 def _fine_points(rule: RuleSpec) -> Iterator[str]:
@@ -227,119 +159,6 @@ def _fine_points(rule: RuleSpec) -> Iterator[str]:
         yield _("rounded to the nearest")
     elif not _is_whole(rule):
         yield _("rounded down")
-
-
-# ── conditions ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def condition_clause(condition: Condition, wording: Wording, *, by_item: bool = False) -> str:
-    """One condition: only for the category “coffee”; only if the amount is at least €20.00."""
-    if condition.field == "first_purchase":
-        first = bool(condition.value) == (condition.op == "eq")
-        return _("only for the first purchase") if first else _("not for the first purchase")
-    if condition.field in _NAMED and condition.op in ("eq", "in", "ne", "not_in"):
-        return _named(condition, wording, by_item=by_item)
-    return _measured(condition, wording)
-
-
-def _named(condition: Condition, wording: Wording, *, by_item: bool) -> str:
-    values, name = _values(condition), condition.field
-    words = or_list(_value_words(name, value, wording) for value in values)
-    holds = condition.op in ("eq", "in")
-    # A rule for whole purchases looks for any item of that sort among them.
-    say = _NAMED[name] if by_item else _AMONG_ITEMS.get(name, _NAMED[name])
-    return say(len(values), holds) % {"values": words}
-
-
-# Whole phrases, so that each language can order its words; the first number is how many values there are.
-_NAMED: Mapping[str, Callable[[int, bool], str]] = {
-    "category": lambda n, holds: (
-        ngettext("only for the category %(values)s", "only for the categories %(values)s", n)
-        if holds
-        else ngettext("not for the category %(values)s", "not for the categories %(values)s", n)
-    ),
-    "sku": lambda n, holds: (
-        ngettext("only for the article %(values)s", "only for the articles %(values)s", n)
-        if holds
-        else ngettext("not for the article %(values)s", "not for the articles %(values)s", n)
-    ),
-    "location": lambda n, holds: _("only at %(values)s") if holds else _("not at %(values)s"),
-    "channel": lambda n, holds: _("only by the channel %(values)s") if holds else _("not by the channel %(values)s"),
-    "tier": lambda n, holds: _("only for %(values)s members") if holds else _("not for %(values)s members"),
-    "segment": lambda n, holds: (
-        _("only for members of the group %(values)s") if holds else _("not for members of the group %(values)s")
-    ),
-    "activity": lambda n, holds: (
-        _("only for the activity %(values)s") if holds else _("not for the activity %(values)s")
-    ),
-    "weekday": lambda n, holds: _("only on %(values)s") if holds else _("not on %(values)s"),
-}
-
-
-_AMONG_ITEMS: Mapping[str, Callable[[int, bool], str]] = {
-    "category": lambda n, holds: (
-        ngettext(
-            "only with something of the category %(values)s", "only with something of the categories %(values)s", n
-        )
-        if holds
-        else ngettext(
-            "only with nothing of the category %(values)s", "only with nothing of the categories %(values)s", n
-        )
-    ),
-    "sku": lambda n, holds: (
-        ngettext("only with the article %(values)s", "only with one of the articles %(values)s", n)
-        if holds
-        else ngettext("only without the article %(values)s", "only without the articles %(values)s", n)
-    ),
-}
-
-
-def _measured(condition: Condition, wording: Wording) -> str:
-    what, values = _what(condition.field), _values(condition)
-    said = [_value_words(condition.field, value, wording) for value in values]
-    words: _Words = {
-        "eq": lambda: _("only if %(what)s is %(value)s"),
-        "ne": lambda: _("only if %(what)s is not %(value)s"),
-        "in": lambda: _("only if %(what)s is one of %(values)s"),
-        "not_in": lambda: _("only if %(what)s is none of %(values)s"),
-        "gt": lambda: _("only if %(what)s is above %(value)s"),
-        "gte": lambda: _("only if %(what)s is at least %(value)s"),
-        "lt": lambda: _("only if %(what)s is below %(value)s"),
-        "lte": lambda: _("only if %(what)s is at most %(value)s"),
-        "between": lambda: _("only if %(what)s is from %(value)s to %(last)s"),
-    }
-    return words[condition.op]() % {"what": what, "value": said[0], "last": said[-1], "values": or_list(said)}
-
-
-def _what(name: str) -> str:
-    words: _Words = {
-        "amount": lambda: _("the amount"),
-        "quantity": lambda: _("the quantity"),
-        "hour": lambda: _("the hour of the day"),
-        "weekday": lambda: _("the day of the week"),
-    }
-    if name in words:
-        return words[name]()
-    return _("the figure “%(name)s”") % {"name": _spelt(name.removeprefix("properties."))}
-
-
-def _values(condition: Condition) -> tuple[Value, ...]:
-    return condition.value if isinstance(condition.value, tuple) else (condition.value,)
-
-
-def _value_words(name: str, value: Value, wording: Wording) -> str:
-    match name:
-        case "amount":
-            return money(int(value), wording.currency)
-        case "weekday":
-            return weekday_name(int(value))
-        case "tier":
-            return wording.levels.get(str(value), str(value))
-        case "segment":
-            return _quoted(segment_name(str(value)))
-        case "location":
-            return wording.places.get(str(value), str(value))
-    return _quoted(str(value)) if isinstance(value, str) else quantity(Decimal(value))
 
 
 # ── when, how much ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -413,7 +232,7 @@ def tier_set_sentence(tiers: TierSetSpec) -> str:
         "earned": lambda: _("what a member earns"),
         "quantity": lambda: _("the sum of “%(property)s”"),
     }
-    what = words[tiers.basis]() % {"property": _spelt(tiers.property or "")}
+    what = words[tiers.basis]() % {"property": spelt(tiers.property or "")}
     if tiers.counted and tiers.basis == "earned":
         what = _("what a member earns in %(unit)s") % {"unit": tiers.counted.name}
     return " ".join([_counted_over(tiers, what), *_downgrade(tiers)])
@@ -465,7 +284,7 @@ def figure_of_basis(amount: int, tiers: TierSetSpec, currency: str) -> str:
     if tiers.basis == "earned":
         decimals = tiers.counted.decimals if tiers.counted else 0
         return ngettext("%(n)s point", "%(n)s points", amount) % {"n": number(amount, decimals)}
-    return _("%(n)s %(unit)s") % {"n": number(amount), "unit": _spelt(tiers.property or "")}
+    return _("%(n)s %(unit)s") % {"n": number(amount), "unit": spelt(tiers.property or "")}
 
 
 def unit_sentence(unit: UnitSpec) -> str:
@@ -583,11 +402,3 @@ def offer_sentence(offer: OfferSpec, wording: Wording) -> str:
     if offer.points and offer.unit:
         return _("%(said)s and %(points)s") % {"said": said, "points": wording.amount(offer.points, offer.unit)}
     return said
-
-
-def _spelt(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _quoted(text: str) -> str:
-    return _("“%(text)s”") % {"text": text}

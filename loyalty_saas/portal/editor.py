@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.text import slugify
 
 from loyalty_saas.sentences_changes import Change, program_changes
-from loyalty_saas.sentences_program import Wording
+from loyalty_saas.sentences_words import Wording
 from programs.models import Location, Product, Program, UnitType
 from programs.queries import draft, versions
 from programs.rules import (

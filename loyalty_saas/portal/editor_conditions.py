@@ -26,7 +26,7 @@ from loyalty_saas.portal.editor_numbers import (
     write_value,
 )
 from loyalty_saas.portal.editor_rows import Row
-from loyalty_saas.sentences_program import segment_name, weekday_name
+from loyalty_saas.sentences_words import segment_name, weekday_name
 from programs.rules import SEGMENTS, Condition
 from programs.rules.specs import OPS
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from loyalty_saas.portal.editor import Bench
-from loyalty_saas.sentences_program import Wording
+from loyalty_saas.sentences_words import Wording
 from loyalty_saas.templatetags.loyalty import day
 from programs.rules import ProgramSpec
 from programs.rules.conflicts import Conflict, conflicts

@@ -13,7 +13,7 @@ from loyalty_saas.portal.editor import Bench, Document, codes_in, new_code, part
 from loyalty_saas.portal.editor_numbers import currency_digits, currency_sign, read_steps, write_steps
 from loyalty_saas.portal.editor_problems import add_to_rows
 from loyalty_saas.portal.editor_rows import Data, Row, Rows, hush
-from loyalty_saas.sentences_program import segment_name
+from loyalty_saas.sentences_words import segment_name
 from programs.rules import SEGMENTS, EarningSpec, OfferSpec, RewardSpec, TierSetSpec, TierSpec, UnitSpec, over
 from programs.rules.specs import DOWNGRADES, REWARD_KINDS, TIER_BASES, TIER_PERIODS
 

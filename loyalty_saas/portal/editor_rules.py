@@ -23,7 +23,7 @@ from loyalty_saas.portal.editor_numbers import (
     write_steps,
 )
 from loyalty_saas.portal.editor_rows import Data, Row, Rows, hush
-from loyalty_saas.sentences_program import weekday_name
+from loyalty_saas.sentences_words import weekday_name
 from programs.rules import Caps, Effect, RuleSpec
 from programs.rules.specs import EFFECT_KINDS, PERIODS, TRIGGERS
 

@@ -20,7 +20,7 @@ from loyalty_saas.portal.editor_numbers import (
     write_steps,
 )
 from loyalty_saas.sentences import Why, why_points
-from loyalty_saas.sentences_program import Wording, clock, segment_name, weekday_name
+from loyalty_saas.sentences_words import Wording, clock, segment_name, weekday_name
 from loyalty_saas.templatetags.loyalty import money, quantity
 from programs.rules import (
     SEGMENTS,

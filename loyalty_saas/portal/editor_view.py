@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 from loyalty_saas.portal.editor import Bench
 from loyalty_saas.sentences_changes import Change, program_changes
 from loyalty_saas.sentences_program import (
-    Wording,
     offer_sentence,
     reward_sentence,
     rule_sentence,
@@ -18,6 +17,7 @@ from loyalty_saas.sentences_program import (
     tier_set_sentence,
     unit_sentence,
 )
+from loyalty_saas.sentences_words import Wording
 from programs.models import Program
 from programs.rules import ProgramSpec, RuleSpec, parse_program
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from loyalty_saas.portal.replay_charts import by_change, by_month
 from loyalty_saas.sentences import Why, amount_of, why_points
-from loyalty_saas.sentences_program import and_list
+from loyalty_saas.sentences_words import and_list
 from loyalty_saas.templatetags.loyalty import day, money, number, percent, round_money, signed_percent, viewer_locale
 from members.models import Replay
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from loyalty_saas.sentences_changes import Change, program_changes
 from loyalty_saas.sentences_program import (
-    Wording,
     offer_sentence,
     reward_sentence,
     rule_sentence,
@@ -21,6 +20,7 @@ from loyalty_saas.sentences_program import (
     tier_set_sentence,
     unit_sentence,
 )
+from loyalty_saas.sentences_words import Wording
 from programs.rules import (
     Caps,
     Condition,

@@ -21,7 +21,7 @@ from loyalty_saas.portal.editor_flow import overtaken, workbench
 from loyalty_saas.portal.editor_problems import told
 from loyalty_saas.portal.editor_samples import SampleForm, verdict
 from loyalty_saas.portal.shared import MANAGERS, PAGE, note
-from loyalty_saas.sentences_program import Wording
+from loyalty_saas.sentences_words import Wording
 from members.models import Member
 from programs.models import Program
 from programs.queries import versions

@@ -18,7 +18,8 @@ from loyalty_saas.portal.editor_rows import Data, rearranged
 from loyalty_saas.portal.editor_rules import RuleForm
 from loyalty_saas.portal.editor_samples import example
 from loyalty_saas.portal.shared import MANAGERS
-from loyalty_saas.sentences_program import Wording, rule_sentence, tier_sentence, tier_set_sentence
+from loyalty_saas.sentences_program import rule_sentence, tier_sentence, tier_set_sentence
+from loyalty_saas.sentences_words import Wording
 from programs.rules import ProgramError, ProgramSpec, RuleSpec, parse_program
 from tenants.access import admits
 

@@ -18,7 +18,8 @@ from loyalty_saas.portal.editor_flow import edit, take_out, workbench
 from loyalty_saas.portal.editor_parts import RewardForm
 from loyalty_saas.portal.editor_rows import Data
 from loyalty_saas.portal.shared import MANAGERS, PAGE
-from loyalty_saas.sentences_program import Wording, reward_kind, reward_sentence
+from loyalty_saas.sentences_program import reward_kind, reward_sentence
+from loyalty_saas.sentences_words import Wording
 from programs.rules import RewardSpec
 from rewards.models import RewardIssue
 from rewards.queries import given_since, issues
