@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tenants.models import Client, Provider
     from tests.http import ClientBrowser
 
+FOUND = dict(os.environ)
 RUN = database.choose()
 # Before anything reads the settings.
 os.environ.update(RUN.environment, DJANGO_SETTINGS_MODULE="loyalty_saas.settings")
@@ -47,6 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Processes among which files are dealt out choose a database each, so they begin as this one was begun."""
+    if session.config.getoption("dist", "no") != "no" and not hasattr(session.config, "workerinput"):
+        for name in RUN.environment:
+            os.environ.pop(name, None)
+        os.environ.update(FOUND)
+        shutil.rmtree(RUN.media, ignore_errors=True)
 
 
 # ── the database ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -57,7 +57,7 @@ class Run:
 
 def choose() -> Run:
     """Servers that were given, or embedded ones of the suite's own, and names that no other run has."""
-    database_url, redis_url = _given("DATABASE_URL"), _given("REDIS_URL")
+    database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     if not (database_url and redis_url):
         servers = embedded.ensure(STATE)
         _hurry(servers.superuser_url)
@@ -65,11 +65,6 @@ def choose() -> Run:
         redis_url = redis_url or _own_redis_database(servers.redis_url)
     name = os.environ.get(KEPT) or f"test_{secrets.token_hex(4)}"
     return Run(database_url, name, redis_url, tempfile.mkdtemp(prefix="loyalty-test-media-"))
-
-
-def _given(name: str) -> str | None:
-    """What the suite was given; processes that it starts find its own choice in the variable, and this beside it."""
-    return os.environ.setdefault(f"GIVEN_{name}", os.environ.get(name, "")) or None
 
 
 @contextmanager
