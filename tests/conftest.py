@@ -56,7 +56,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if session.config.getoption("dist", "no") != "no" and not hasattr(session.config, "workerinput"):
         for name in RUN.environment:
             os.environ.pop(name, None)
-        os.environ.update(FOUND)
+        # Told before the choice, the settings would be read without it.
+        os.environ.update({name: value for name, value in FOUND.items() if name != "DJANGO_SETTINGS_MODULE"})
         shutil.rmtree(RUN.media, ignore_errors=True)
 
 
