@@ -61,9 +61,9 @@ class House:
             connection.close()
 
     def end_sessions(self, *, most: int = 1000) -> int:
-        """End so many sessions at random, as an administrator would; how many there were."""
+        """End so many sessions at random, as an administrator would, and see them gone; how many there were."""
         chosen = "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid() ORDER BY random()"
-        ended = self.do(f"SELECT pg_terminate_backend(pid) FROM ({chosen.format(self.name)} LIMIT {most}) AS s")
+        ended = self.do(f"SELECT pg_terminate_backend(pid, 5000) FROM ({chosen.format(self.name)} LIMIT {most}) AS s")
         return len(ended)
 
     def stop(self, *, kill: bool = False) -> None:
