@@ -220,14 +220,14 @@ _NIGHT = f"""
         SELECT id, basis, total, settled_at, moves FROM verdict
         WHERE moves OR settled_at IS NOT NULL AND is_due AND {{differs}}
     ), free AS (
-        SELECT c.id, c.total FROM changed c CROSS JOIN LATERAL (
-            SELECT 1 FROM members_tierstatus t
+        SELECT c.total, still.place FROM changed c CROSS JOIN LATERAL (
+            SELECT t.ctid AS place FROM members_tierstatus t
             WHERE t.member_id = c.id AND t.settled_at = c.settled_at AND t.basis = c.basis FOR UPDATE SKIP LOCKED
         ) AS still WHERE NOT c.moves
     ), settled AS (
         UPDATE members_tierstatus s SET basis = free.total, settled_at = %(at)s,
                period_ends_at = {{period_ends_at}}
-        FROM free WHERE s.member_id = free.id AND {_RANGE}
+        FROM free WHERE s.ctid = free.place
     )
     SELECT id FROM changed WHERE moves ORDER BY id
 """
