@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connections
+from django.db import IntegrityError, OperationalError, connections
 
 from tenants.models import AuditEvent, Client
 from tenants.routers import PUBLIC
@@ -25,7 +25,11 @@ def record(
     client: Client | None = None,
     on_behalf_of: str = "",
 ) -> AuditEvent:
-    """Add an event to the chain of `client`, or the platform's, in the caller's transaction over the public tables."""
+    """
+    Add an event to the chain of `client`, or the platform's, in the caller's transaction over the public tables.
+
+    :raises OperationalError: another event took its place meanwhile; the same may be tried again
+    """
     _hold_chain(client)
     last = AuditEvent.objects.filter(client=client).order_by("-sequence").first()
     event = AuditEvent(
@@ -40,7 +44,11 @@ def record(
         previous_hash=last.hash if last else _NOTHING_BEFORE,
     )
     event.hash = AuditEvent.digest(previous_hash=event.previous_hash, content=_content(event))
-    event.save(force_insert=True)
+    try:
+        event.save(force_insert=True)
+    except IntegrityError as error:
+        # The transaction saw less of the chain than was committed by then, as serializable ones do: nothing is done.
+        raise OperationalError(str(error)) from error
     return event
 
 
